@@ -1,0 +1,77 @@
+import { z } from 'zod';
+import { parse } from './parsing.ts';
+import { Refusal } from './refusals.ts';
+import { isOneLine, lengthOf } from './text.ts';
+
+declare const brand: unique symbol;
+
+/** A site's own name for a room, as it stands in URLs. */
+export type RoomName = string & { readonly [brand]: 'RoomName' };
+
+/** A room among all sites: `<site>/<room>`. */
+export type RoomKey = string & { readonly [brand]: 'RoomKey' };
+
+/** The site of a service that serves one alone. */
+export const MAIN_SITE = 'main';
+
+/** The room that is always there. */
+export const LOBBY = 'lobby' as RoomName;
+
+/** What everybody may know of a room. `n` counts its durable entries: a client's `n` subtracted is what it hasn't read. */
+export interface Room {
+  readonly room: RoomName;
+  readonly title: string;
+  readonly n: number;
+  readonly members: number;
+}
+
+const SHAPE = /^[a-z0-9][a-z0-9_-]{0,63}$/;
+const MAX_TITLE_CHARACTERS = 200;
+const MAX_ROOMS_A_REQUEST = 50;
+
+const roomName = z
+  .string('must be a string')
+  .regex(SHAPE, 'must be 1 to 64 of a-z, 0-9, _ and -, and begin with a letter or digit')
+  .transform((name) => name as RoomName);
+
+const roomDraft = z.strictObject({
+  room: roomName,
+  title: z
+    .string('must be a string')
+    .transform((title) => title.normalize('NFC').trim())
+    .refine(isOneLine, 'must not have control characters, line breaks or text-direction overrides')
+    .refine((title) => lengthOf(title) <= MAX_TITLE_CHARACTERS, `must have at most ${MAX_TITLE_CHARACTERS} characters`)
+    .optional(),
+  formToken: z.string().optional(),
+});
+
+/** Reads the name of a room. Refusal: `invalid_field`. */
+export function parseRoomName(name: unknown): RoomName {
+  return parse(z.object({ room: roomName }), { room: name }).room;
+}
+
+/** Reads `{room, title?}`; the title is the name where none is given. Refusal: `invalid_field`. */
+export function parseRoomDraft(body: unknown): { room: RoomName; title: string } {
+  const { room, title } = parse(roomDraft, body);
+  return { room, title: title || room };
+}
+
+/** Reads `a,b,c`, each room once. Refusal: `invalid_field`. */
+export function parseRoomList(list: string): RoomName[] {
+  const names = new Set(list.split(',').filter((name) => name !== ''));
+  if (names.size === 0) throw new Refusal('invalid_field', 'rooms must name at least one room.', { field: 'rooms' });
+  if (names.size > MAX_ROOMS_A_REQUEST) {
+    throw new Refusal('invalid_field', `rooms must name at most ${MAX_ROOMS_A_REQUEST} rooms.`, { field: 'rooms' });
+  }
+  return Array.from(names, parseRoomName);
+}
+
+/** A room's key among all sites. */
+export function roomKey(site: string, room: RoomName): RoomKey {
+  return `${site}/${room}` as RoomKey;
+}
+
+/** The name by which its own site knows the room. */
+export function roomNameOf(key: RoomKey): RoomName {
+  return key.slice(key.indexOf('/') + 1) as RoomName;
+}

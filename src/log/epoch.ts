@@ -1,0 +1,16 @@
+import { randomBytes } from 'node:crypto';
+import type { Redis } from 'ioredis';
+import type { Keys } from './keys.ts';
+
+/** A name for a history that begins now, should none have a name yet. */
+export function newEpoch(): string {
+  return randomBytes(6).toString('hex');
+}
+
+/** The name of the history that Redis holds, given one now if it has none. */
+export async function readEpoch(redis: Redis, keys: Keys): Promise<string> {
+  await redis.set(keys.epoch, newEpoch(), 'NX');
+  const epoch = await redis.get(keys.epoch);
+  if (epoch === null) throw new Error('the epoch vanished while it was read');
+  return epoch;
+}

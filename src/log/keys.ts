@@ -1,0 +1,80 @@
+/*
+ * What Redis holds, under one namespace (`tl` unless configured otherwise). Every key is spelled here.
+ *
+ * tl:{0}:journal                        stream   to, kind, before, prev, n, data   everything, in order; trimmed to journalEntries
+ * tl:{0}:epoch                          string   random; names this history; set by start, by append and by whoever misses it
+ * tl:{0}:log:<site>/<room>              stream   kind, prev, n, data               durable entries of a room, same ids as the journal
+ * tl:{0}:sent:<room>:<user>:<clientId>  string   id, digest of the draft           posts already accepted, 24 h
+ * tl:{0}:rooms:<site>                   set      rooms of a site
+ * tl:{0}:room:<site>/<room>             hash     title, createdBy, createdAt, n
+ * tl:{0}:members:<site>/<room>          zset     user -> when the membership lapses (ms; +inf: never)
+ * tl:{0}:joined:<user>                  set      rooms the user is a member of
+ * tl:{0}:name:<site>:<folded name>      string   the guest who bears it, for the session's life
+ * tl:lease:<nonce>                      string   a stream confirmed by its client, expires
+ * tl:pace:…                             string   rate-limiter-flexible's counters
+ * tl:secret                             string   the session secret, where none is configured
+ * tl:sess:<sid>                         string   express-session, through connect-redis
+ *
+ * `{0}` is the hash tag of the one shard: on Redis Cluster what one script touches lies in one slot.
+ * Everything of the shard is addressed by `<site>/…`, so a user here is `<site>/<id>` as well.
+ */
+import type { RoomKey } from '../chat/rooms.ts';
+
+/** A user among all sites: `<site>/<id>`. */
+export type UserKey = `${string}/${string}`;
+
+/** Whom an entry is for. */
+export type Address = `room:${string}` | `user:${string}` | `session:${string}`;
+
+/** Spells the keys of one namespace. */
+export class Keys {
+  readonly journal: string;
+  readonly epoch: string;
+  readonly secret: string;
+  readonly sessionPrefix: string;
+  readonly pacePrefix: string;
+  readonly #namespace: string;
+  readonly #shard: string;
+
+  constructor(namespace: string) {
+    this.#namespace = namespace;
+    this.#shard = `${namespace}:{0}`;
+    this.journal = `${this.#shard}:journal`;
+    this.epoch = `${this.#shard}:epoch`;
+    this.secret = `${namespace}:secret`;
+    this.sessionPrefix = `${namespace}:sess:`;
+    this.pacePrefix = `${namespace}:pace`;
+  }
+
+  log(room: RoomKey): string {
+    return `${this.#shard}:log:${room}`;
+  }
+
+  sent(room: RoomKey, user: UserKey, clientId: string): string {
+    return `${this.#shard}:sent:${room}:${user}:${clientId}`;
+  }
+
+  rooms(site: string): string {
+    return `${this.#shard}:rooms:${site}`;
+  }
+
+  room(room: RoomKey): string {
+    return `${this.#shard}:room:${room}`;
+  }
+
+  members(room: RoomKey): string {
+    return `${this.#shard}:members:${room}`;
+  }
+
+  joined(user: UserKey): string {
+    return `${this.#shard}:joined:${user}`;
+  }
+
+  name(site: string, foldedName: string): string {
+    return `${this.#shard}:name:${site}:${foldedName}`;
+  }
+
+  lease(nonce: string): string {
+    return `${this.#namespace}:lease:${nonce}`;
+  }
+}

@@ -1,0 +1,45 @@
+import type { Redis } from 'ioredis';
+import { foldName } from '../chat/users.ts';
+import type { Keys, UserKey } from './keys.ts';
+import { Script } from './script.ts';
+
+/** KEYS: name. ARGV: who wants it, life in ms, who may hand it over. Answers 1 if it is theirs now. */
+const reserveScript = new Script(`
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] and holder ~= ARGV[3] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+`);
+
+/** KEYS: name. ARGV: who gives it up. */
+const releaseScript = new Script(`
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0
+`);
+
+/** The display names that guests bear: each belongs to one of them at a time, for as long as the session lives. */
+export class Names {
+  readonly #redis: Redis;
+  readonly #keys: Keys;
+  readonly #lifeMs: number;
+
+  constructor(redis: Redis, keys: Keys, lifeMs: number) {
+    this.#redis = redis;
+    this.#keys = keys;
+    this.#lifeMs = lifeMs;
+  }
+
+  /**
+   * Reserves a name, or keeps it reserved; `from` may hand over what it holds (a new log-in by the same person).
+   * Answers whether it is the user's now.
+   */
+  async reserve(site: string, name: string, user: UserKey, from: UserKey | undefined): Promise<boolean> {
+    const key = this.#keys.name(site, foldName(name));
+    return (await reserveScript.run(this.#redis, [key], [user, this.#lifeMs, from ?? ''])) === 1;
+  }
+
+  /** Frees a name, if it is still the user's. */
+  async release(site: string, name: string, user: UserKey): Promise<void> {
+    await releaseScript.run(this.#redis, [this.#keys.name(site, foldName(name))], [user]);
+  }
+}

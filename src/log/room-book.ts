@@ -1,0 +1,135 @@
+import type { Redis } from 'ioredis';
+import { Refusal } from '../chat/refusals.ts';
+import { LOBBY, type Room, type RoomKey, type RoomName, roomKey, roomNameOf } from '../chat/rooms.ts';
+import { answerOf, execute } from './journal.ts';
+import type { Keys, UserKey } from './keys.ts';
+import { Script } from './script.ts';
+
+/** A member's view of a room. */
+export interface RoomView extends Room {
+  readonly isMember: boolean;
+}
+
+/** KEYS: room, rooms of the site. ARGV: room's key, title, who, when, most rooms. */
+const createScript = new Script(`
+if redis.call('EXISTS', KEYS[1]) == 1 then return 'exists' end
+if redis.call('SCARD', KEYS[2]) >= tonumber(ARGV[5]) then return 'full' end
+redis.call('HSET', KEYS[1], 'title', ARGV[2], 'createdBy', ARGV[3], 'createdAt', ARGV[4])
+redis.call('SADD', KEYS[2], ARGV[1])
+return 'created'
+`);
+
+/** What rooms there are, and who is a member of which. */
+export class RoomBook {
+  readonly #redis: Redis;
+  readonly #keys: Keys;
+  readonly #maxRooms: number;
+
+  constructor(redis: Redis, keys: Keys, maxRooms: number) {
+    this.#redis = redis;
+    this.#keys = keys;
+    this.#maxRooms = maxRooms;
+  }
+
+  /** Sees to it that a site has its lobby. */
+  async open(site: string): Promise<void> {
+    await this.#create(site, LOBBY, 'Lobby', 'throughline');
+  }
+
+  /** Creates a room. Refusals: `room_exists`, `too_many_rooms`. */
+  async create(site: string, room: RoomName, title: string, by: string): Promise<void> {
+    switch (await this.#create(site, room, title, by)) {
+      case 'exists':
+        throw new Refusal('room_exists', `There is a room ${room} already.`, { field: 'room' });
+      case 'full':
+        throw new Refusal('too_many_rooms', `This site may have at most ${this.#maxRooms} rooms.`);
+    }
+  }
+
+  async #create(site: string, room: RoomName, title: string, by: string): Promise<unknown> {
+    const key = roomKey(site, room);
+    return createScript.run(
+      this.#redis,
+      [this.#keys.room(key), this.#keys.rooms(site)],
+      [key, title, by, Date.now(), this.#maxRooms],
+    );
+  }
+
+  /** All rooms of a site as one user sees them, by name. */
+  async list(site: string, user: UserKey): Promise<RoomView[]> {
+    const keys = (await this.#redis.smembers(this.#keys.rooms(site))) as RoomKey[];
+    return this.#views(keys.sort(), user);
+  }
+
+  /** One room as one user sees it. Refusal: `room_not_found`. */
+  async view(room: RoomKey, user: UserKey): Promise<RoomView> {
+    const [view] = await this.#views([room], user);
+    if (view === undefined) throw noRoom(roomNameOf(room));
+    return view;
+  }
+
+  /** Refusal `room_not_found`, naming the first of the rooms that there isn't. */
+  async mustExist(rooms: readonly RoomKey[]): Promise<void> {
+    const found = await Promise.all(rooms.map((room) => this.#redis.exists(this.#keys.room(room))));
+    const missing = rooms[found.indexOf(0)];
+    if (missing !== undefined) throw noRoom(roomNameOf(missing));
+  }
+
+  /** Makes a user a member until `untilMs` (milliseconds since 1970; Infinity: for good). Refusal: `room_not_found`. */
+  async join(room: RoomKey, user: UserKey, untilMs: number): Promise<void> {
+    await this.mustExist([room]);
+    await this.#redis.zadd(this.#keys.members(room), score(untilMs), user);
+    await this.#redis.sadd(this.#keys.joined(user), room);
+    if (Number.isFinite(untilMs)) await this.#redis.pexpireat(this.#keys.joined(user), Math.ceil(untilMs));
+  }
+
+  /** Ends a membership, if there was one. Refusal: `room_not_found`. */
+  async leave(room: RoomKey, user: UserKey): Promise<void> {
+    await this.mustExist([room]);
+    await this.#redis.zrem(this.#keys.members(room), user);
+    await this.#redis.srem(this.#keys.joined(user), room);
+  }
+
+  /** Keeps all memberships of a user until `untilMs`. */
+  async renew(user: UserKey, untilMs: number): Promise<void> {
+    const rooms = (await this.#redis.smembers(this.#keys.joined(user))) as RoomKey[];
+    if (rooms.length === 0) return;
+    await Promise.all(rooms.map((room) => this.#redis.zadd(this.#keys.members(room), 'XX', score(untilMs), user)));
+    await this.#redis.pexpireat(this.#keys.joined(user), Math.ceil(untilMs));
+  }
+
+  /** Ends all memberships of a user. */
+  async forget(user: UserKey): Promise<void> {
+    const rooms = (await this.#redis.smembers(this.#keys.joined(user))) as RoomKey[];
+    await Promise.all(rooms.map((room) => this.#redis.zrem(this.#keys.members(room), user)));
+    await this.#redis.del(this.#keys.joined(user));
+  }
+
+  async #views(rooms: readonly RoomKey[], user: UserKey): Promise<RoomView[]> {
+    const transaction = this.#redis.multi();
+    for (const room of rooms) {
+      const members = this.#keys.members(room);
+      transaction
+        .hmget(this.#keys.room(room), 'title', 'n')
+        .zremrangebyscore(members, '-inf', Date.now())
+        .zcard(members)
+        .zscore(members, user);
+    }
+    const replies = await execute(transaction);
+    return rooms.flatMap((room, i) => {
+      const [title, n] = answerOf(replies[i * 4]) as [string | null, string | null];
+      if (title === null) return [];
+      const members = answerOf(replies[i * 4 + 2]) as number;
+      const isMember = answerOf(replies[i * 4 + 3]) !== null;
+      return [{ room: roomNameOf(room), title, n: Number(n ?? 0), members, isMember }];
+    });
+  }
+}
+
+function noRoom(room: RoomName): Refusal {
+  return new Refusal('room_not_found', `There is no room ${room}.`, { field: 'room' });
+}
+
+function score(untilMs: number): string {
+  return Number.isFinite(untilMs) ? String(Math.ceil(untilMs)) : '+inf';
+}

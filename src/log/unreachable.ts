@@ -1,0 +1,27 @@
+import { ReplyError } from 'ioredis';
+import { Refusal } from '../chat/refusals.ts';
+
+/** Seconds after which a client may try again when Redis is away. */
+const RETRY_AFTER_S = 1;
+
+/**
+ * What a failed command means to whoever asked. Redis answered an error, or nothing was sent: `unavailable`, nothing
+ * was done. Sent, and the connection broke or the time was up: `unsure`.
+ */
+export function refusalOf(error: unknown, was: 'sent' | 'unsent'): Refusal {
+  const isDone = was === 'unsent' || error instanceof ReplyError || isUnsent(error);
+  const cause = { cause: error };
+  return isDone
+    ? new Refusal('unavailable', 'The service can’t reach its store. Nothing was sent.', { retryAfter: RETRY_AFTER_S }, cause)
+    : new Refusal(
+        'unsure',
+        'The service’s store didn’t answer. Try again with the same clientId.',
+        { retryAfter: RETRY_AFTER_S },
+        cause,
+      );
+}
+
+/** ioredis' word for a command that it never wrote, its offline queue being off. */
+function isUnsent(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith("Stream isn't writeable");
+}
