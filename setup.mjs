@@ -120,11 +120,10 @@ function installPrograms(forTests) {
   if (!manager) {
     const programs = wanted.map((key) => PROGRAMS[key].names.join(' or ')).join(', and ');
     fail(
-      `${names}: no ${Object.keys(MANAGERS).join(', ')} here to install it with; install ${programs} by hand${wanted.includes("redis") ? ", or set REDIS_URL" : ""}.`,
+      `${names}: there is no ${Object.keys(MANAGERS).join(', ')} to install with; install ${programs} by hand.`,
     );
   }
-  say(`${names}: installing (${manager}) …`);
-  runInstaller(manager, wanted);
+  runInstaller(manager, wanted, names);
   for (const key of wanted) {
     const found = PROGRAMS[key].names.map(onPath).find(Boolean);
     if (!found)
@@ -133,26 +132,29 @@ function installPrograms(forTests) {
   }
 }
 
-function runInstaller(manager, wanted) {
+function runInstaller(manager, wanted, names) {
   const { asRoot, before, install, ...packages } = MANAGERS[manager];
-  const either = wanted.map((key) => packages[key].map((name) => `${install} ${name}`).join(' || '));
   const isDebian = manager === 'apt-get';
   const script = [
     'set -e',
     'export DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l NONINTERACTIVE=1',
     isDebian ? KEEP_SERVICES_STOPPED : '',
     before ?? '',
-    ...either,
-    isDebian ? DISABLE_SERVICES : '',
+    ...wanted.map((key) => packages[key].map((name) => `${install} ${name}`).join(' || ')),
+    isDebian && wanted.includes('redis') ? DISABLE_SERVICES : '',
   ].join('\n');
-  if (!asRoot || process.getuid?.() === 0) return run('sh', ['-c', script]);
-  if (onPath('sudo') && succeeds('sudo', ['-n', 'true'])) return run('sudo', ['-n', 'sh', '-c', script]);
-  const byHand = [before, ...wanted.map((key) => `${install} ${packages[key][0]}`)]
-    .filter(Boolean)
-    .join(' && ');
-  fail(
-    `this needs root. Run the line below, then \`npm run setup\` again:\n${onPath('sudo') ? 'sudo sh' : 'su'} -c '${byHand}'`,
-  );
+  const isRoot = !asRoot || process.getuid?.() === 0;
+  if (!isRoot && !(onPath('sudo') && succeeds('sudo', ['-n', 'true']))) {
+    const steps = [before, ...wanted.map((key) => `${install} ${packages[key][0]}`)].filter(Boolean);
+    if (isDebian && wanted.includes('redis') && existsSync('/run/systemd/system')) {
+      steps.push('systemctl disable --now redis-server');
+    }
+    const line = `${onPath('sudo') ? 'sudo sh' : 'su'} -c '${steps.join(' && ')}'`;
+    fail(`${names}: installing needs root. Run this, and then \`npm run setup\` again:\n${line}`);
+  }
+  say(`${names}: installing (${manager}) …`);
+  if (isRoot) run('sh', ['-c', script], manager);
+  else run('sudo', ['-n', 'sh', '-c', script], manager);
 }
 
 function build(hasNewPackages) {

@@ -1,4 +1,6 @@
-import { Redis, type RedisOptions } from 'ioredis';
+import { Redis, type RedisOptions as LibraryOptions } from 'ioredis';
+
+type RedisOptions = Omit<LibraryOptions, 'replyMapping'>;
 import type { Log } from './logger.ts';
 import { StartError } from './start-error.ts';
 

@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { LOCK_NAME_BYTES, lockFolder } from './folder-lock.ts';
 import type { Log } from './logger.ts';
-import { findProgram, startProcess } from './redis-process.ts';
+import { findProgram, launchRedis } from './redis-server.ts';
 import { hear, processIdOf, shutDown } from './redis-socket.ts';
 import { StartError } from './start-error.ts';
 import { SupervisedRedis } from './supervised-redis.ts';
@@ -40,7 +40,7 @@ export async function startEmbeddedRedis(options: EmbeddedRedisOptions): Promise
   const folder = await prepareFolder(dataDir);
   const socketPath = join(folder, 'redis.sock');
   const lock = await lockFolder(folder);
-  const supervised = new SupervisedRedis(() => startProcess(program, folder, socketPath), socketPath, log);
+  const supervised = new SupervisedRedis(() => launchRedis(program, folder, socketPath), socketPath, log);
   let closed: Promise<void> | undefined;
   const close = (): Promise<void> => {
     closed ??= supervised.stop().finally(() => lock.release());

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { rm } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Log } from './logger.ts';
-import { type RedisProcess, untilReady } from './redis-process.ts';
+import { type RedisServer, untilReady } from './redis-server.ts';
 import { shutDown } from './redis-socket.ts';
 
 const FIRST_BACKOFF_MS = 100;
@@ -14,14 +14,14 @@ const SIGNAL_TIMEOUT_MS = 2000;
 
 /** A Redis that is started again whenever it ends unasked, on the same socket. */
 export class SupervisedRedis {
-  readonly #launch: () => Promise<RedisProcess>;
+  readonly #launch: () => Promise<RedisServer>;
   readonly #socketPath: string;
   readonly #log: Pick<Log, 'info' | 'error'>;
   readonly #stopping = new AbortController();
-  #server: RedisProcess | undefined;
+  #server: RedisServer | undefined;
   #watch: Promise<void> | undefined;
 
-  constructor(launch: () => Promise<RedisProcess>, socketPath: string, log: Pick<Log, 'info' | 'error'>) {
+  constructor(launch: () => Promise<RedisServer>, socketPath: string, log: Pick<Log, 'info' | 'error'>) {
     this.#launch = launch;
     this.#socketPath = socketPath;
     this.#log = log;
@@ -94,6 +94,6 @@ export class SupervisedRedis {
   }
 }
 
-async function endWithin(server: RedisProcess, timeoutMs: number): Promise<void> {
+async function endWithin(server: RedisServer, timeoutMs: number): Promise<void> {
   await pause(timeoutMs, undefined, { signal: server.ended }).catch(() => {});
 }

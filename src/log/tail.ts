@@ -17,7 +17,7 @@ export interface TailListener {
 
 interface TailOptions {
   /** Most entries that one read takes. */
-  readonly batchEntries: number;
+  readonly tailBatchEntries: number;
   readonly windowEntries: number;
   readonly windowBytes: number;
 }
@@ -120,7 +120,7 @@ export class Tail {
   async #read(): Promise<JournalEntry[]> {
     const reply = await this.#redis.xread(
       'COUNT',
-      this.#options.batchEntries,
+      this.#options.tailBatchEntries,
       'BLOCK',
       this.#mustCheck ? 1 : BLOCK_MS,
       'STREAMS',

@@ -7,7 +7,7 @@ import { hear } from './redis-socket.ts';
 import { StartError } from './start-error.ts';
 
 /** A redis-server that this process started. */
-export interface RedisProcess {
+export interface RedisServer {
   /** Aborts when the process has ended; the reason is an Error that says how, with the last words of its log. */
   readonly ended: AbortSignal;
   kill(signal: 'SIGTERM' | 'SIGKILL'): void;
@@ -40,11 +40,7 @@ export async function findProgram(path: string | undefined): Promise<string> {
 }
 
 /** Starts the program on the files in `folder`, listening on `socketPath` alone. */
-export async function startProcess(
-  program: string,
-  folder: string,
-  socketPath: string,
-): Promise<RedisProcess> {
+export async function launchRedis(program: string, folder: string, socketPath: string): Promise<RedisServer> {
   const logPath = join(folder, 'redis.log');
   const settings: Record<string, string> = {
     port: '0',
@@ -103,7 +99,7 @@ async function lastWords(path: string, from: number): Promise<string> {
 
 /** Waits until the server answers, however long it loads. Throws when it ends before, stays silent, or on abort. */
 export async function untilReady(
-  server: RedisProcess,
+  server: RedisServer,
   socketPath: string,
   signal: AbortSignal,
 ): Promise<void> {

@@ -1,0 +1,99 @@
+import { fileURLToPath } from 'node:url';
+import express, { type Router } from 'express';
+import helmet from 'helmet';
+import { Refusal } from './chat/refusals.ts';
+import { confirm } from './http/confirm.ts';
+import { tellHistory } from './http/history.ts';
+import { checkOrigin } from './http/origin.ts';
+import { poll } from './http/poll.ts';
+import { postMessage } from './http/post-message.ts';
+import { logRequests } from './http/request-log.ts';
+import { needBody, refuse } from './http/refuse.ts';
+import { changeMembership, createRoom, listRooms, tellRoom } from './http/rooms.ts';
+import type { Service } from './http/service.ts';
+import { logIn, logOut, tellSession } from './http/sessions.ts';
+import { stream } from './http/stream.ts';
+
+const PUBLIC_FOLDER = fileURLToPath(new URL('../public/', import.meta.url));
+const BODY_BYTES = 64 * 1024;
+
+/** The order of the middleware and the table of routes. Express hands a promise's rejection on by itself. */
+export function createRouter(service: Service): Router {
+  const router = express.Router({ strict: false });
+  router.use(logRequests(service.log));
+  router.use('/api', createApi(service));
+  router.get('/healthz', (_req, res) => void res.json({ status: 'up' }));
+  router.get('/readyz', async (_req, res) => {
+    const isReady = await service.isReady();
+    res.status(isReady ? 200 : 503).json({ status: isReady ? 'ready' : 'not ready' });
+  });
+  router.use(redirectToFolder, helmet(PAGE_POLICY), express.static(PUBLIC_FOLDER, { index: 'index.html' }));
+  router.use(() => {
+    throw new Refusal('not_found', 'There is nothing here.');
+  });
+  router.use(refuse(service.log));
+  return router;
+}
+
+function createApi(service: Service): Router {
+  const api = express.Router();
+  api.use((_req, res, next) => {
+    res.set({ 'Cache-Control': 'no-store, no-transform', 'X-Content-Type-Options': 'nosniff', Throughline: '1' });
+    next();
+  });
+  api.use(express.json({ limit: BODY_BYTES, inflate: false }), express.urlencoded({ limit: BODY_BYTES, inflate: false, extended: false }));
+  api.use(needBody, checkOrigin(service.config, service.authority));
+
+  if (service.logInSession) {
+    api.route('/session').get(tellSession(service)).post(service.logInSession, logIn(service)).all(only('GET, POST'));
+    api.route('/session/end').post(service.logInSession, logOut(service)).all(only('POST'));
+  } else {
+    api.route('/session').get(tellSession(service)).all(only('GET'));
+  }
+  api.route('/rooms').get(listRooms(service)).post(createRoom(service)).all(only('GET, POST'));
+  api.route('/rooms/:room').get(tellRoom(service)).all(only('GET'));
+  api.route('/rooms/:room/join').post(changeMembership(service, 'join')).all(only('POST'));
+  api.route('/rooms/:room/leave').post(changeMembership(service, 'leave')).all(only('POST'));
+  api.route('/rooms/:room/messages').get(tellHistory(service)).post(postMessage(service)).all(only('GET, POST'));
+  api.route('/stream').get(stream(service)).post(stream(service)).all(only('GET, POST'));
+  api.route('/poll').get(poll(service)).post(poll(service)).all(only('GET, POST'));
+  api.route('/confirm').post(confirm(service)).all(only('POST'));
+  api.use(() => {
+    throw new Refusal('not_found', 'There is no such route.');
+  });
+  api.use(refuse(service.log));
+  return api;
+}
+
+/** Only GET and POST are used: proxies block the rest. */
+function only(allowed: string) {
+  return (_req: express.Request, res: express.Response): void => {
+    res.set('Allow', allowed);
+    throw new Refusal('method_not_allowed', `Only ${allowed} can be used here.`);
+  };
+}
+
+/** The page's own URLs are relative, so the folder's URL must end with a slash. */
+function redirectToFolder(req: express.Request, res: express.Response, next: express.NextFunction): void {
+  const [path, query] = req.originalUrl.split('?', 2);
+  if (req.path === '/' && path?.endsWith('/') === false) res.redirect(302, query === undefined ? `${path}/` : `${path}/?${query}`);
+  else next();
+}
+
+const PAGE_POLICY = {
+  contentSecurityPolicy: {
+    useDefaults: false,
+    directives: {
+      defaultSrc: ["'none'"],
+      scriptSrc: ["'self'"],
+      styleSrc: ["'self'"],
+      imgSrc: ["'self'", 'data:'],
+      connectSrc: ["'self'"],
+      formAction: ["'self'"],
+      baseUri: ["'none'"],
+      frameAncestors: ["'none'"],
+    },
+  },
+  // Whether a host speaks only https is for whoever runs all of it to say.
+  strictTransportSecurity: false,
+};

@@ -1,0 +1,48 @@
+import type { GapReason } from '../chat/entries.ts';
+import { formatCursor } from '../chat/cursors.ts';
+import { compareIds, earlierId, type StreamId } from '../chat/ids.ts';
+import { type RoomKey, roomNameOf } from '../chat/rooms.ts';
+import type { RoomPage } from '../log/read.ts';
+import { Frame } from './frame.ts';
+import { Run } from './run.ts';
+import type { Window } from './window.ts';
+
+/** A `gap` in its encoded form; `cursor` only on the last of several that go on from the same place. */
+export function gapFrame(room: RoomKey, after: string, oldest: StreamId | undefined, reason: GapReason, cursor?: string): Frame {
+  const notice = { kind: 'gap', room: roomNameOf(room), after, oldest: oldest ?? null, reason };
+  return new Frame('gap', JSON.stringify(notice), cursor === undefined ? {} : { cursor });
+}
+
+/**
+ * Several rooms' pages after a cursor as one run, by id. It ends no further than the lowest last id among rooms whose
+ * page was cut, and at about `maxBytes`. A room trimmed beyond the cursor has its `gap` where its floor would stand.
+ */
+export function mergePages(
+  pages: readonly RoomPage[],
+  { after, end, maxBytes, window }: { after: StreamId; end: StreamId; maxBytes: number; window: Window },
+): Run {
+  let upTo = end;
+  const told: { id: StreamId; frame: () => Frame }[] = [];
+  for (const page of pages) {
+    const last = page.entries.at(-1);
+    if (page.isCut && last !== undefined) upTo = earlierId(upTo, last.id);
+    if (compareIds(after, page.floor) < 0) {
+      const cursor = formatCursor(window.epoch, page.floor);
+      told.push({ id: page.floor, frame: () => gapFrame(page.room, after, page.oldest, 'trimmed', cursor) });
+    }
+    for (const entry of page.entries) told.push({ id: entry.id, frame: () => window.frameOf(page.room, entry) });
+  }
+  told.sort((a, b) => compareIds(a.id, b.id));
+  const frames: Frame[] = [];
+  let bytes = 0;
+  let reached = after;
+  for (const { id, frame } of told) {
+    if (compareIds(id, upTo) > 0) break;
+    const encoded = frame();
+    if (frames.length > 0 && bytes + encoded.sse.length > maxBytes) return new Run(frames, reached);
+    frames.push(encoded);
+    bytes += encoded.sse.length;
+    reached = id;
+  }
+  return new Run(frames, upTo);
+}

@@ -1,0 +1,95 @@
+import type { HeartbeatNotice, HelloNotice } from '../chat/entries.ts';
+import { Frame } from './frame.ts';
+import type { Ending, Reader } from './reader.ts';
+
+/** What a lasting stream takes beside its news. */
+export interface StreamSink {
+  readonly isFull: boolean;
+  /** When news was last told, in `performance.now()` milliseconds. */
+  readonly toldAt: number;
+  notice(frame: Frame): void;
+  /** Writes filler that means nothing, for proxies that hold a stream's beginning back. */
+  pad(): void;
+}
+
+interface PulseOptions {
+  readonly nonce: string;
+  readonly heartbeatMs: number;
+  readonly maxAgeMs: number;
+  readonly byeSpreadMs: number;
+  /** For streams that their client confirms: how soon at first, and whether it has. */
+  readonly confirmation?: { readonly withinMs: number; isConfirmed(): Promise<boolean> };
+}
+
+const PAD_AFTER_MS = 100;
+const PROOF_AFTER_MS = 500;
+const MIN_RECONNECT_MS = 500;
+const RECONNECT_SPREAD_MS = 1000;
+const HEARTBEATS_A_CONFIRMATION = 3;
+
+/**
+ * What makes a stream provable: `hello` at once, filler after 100 ms, a first heartbeat after 500 ms that proves events
+ * come through singly, then a heartbeat whenever it was quiet for an interval. Ends what is too old or unconfirmed.
+ */
+export class Pulse {
+  readonly #reader: Reader;
+  readonly #sink: StreamSink;
+  readonly #options: PulseOptions;
+  readonly #startedAt = performance.now();
+  readonly #lifeMs: number;
+  #confirmBy: number;
+  #beats = 0;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(reader: Reader, sink: StreamSink, options: PulseOptions) {
+    this.#reader = reader;
+    this.#sink = sink;
+    this.#options = options;
+    this.#lifeMs = options.maxAgeMs * (0.8 + 0.4 * Math.random());
+    this.#confirmBy = options.confirmation?.withinMs ?? Number.POSITIVE_INFINITY;
+  }
+
+  /** Says `hello`; `cursor` is the one resumed from. */
+  start(cursor: string | undefined): void {
+    const hello: HelloNotice = { kind: 'hello', nonce: this.#options.nonce, heartbeat: this.#options.heartbeatMs };
+    const retryMs = Math.round(MIN_RECONNECT_MS + Math.random() * RECONNECT_SPREAD_MS);
+    this.#sink.notice(new Frame('hello', JSON.stringify(hello), cursor === undefined ? { retryMs } : { cursor, retryMs }));
+    this.#timer = setTimeout(() => {
+      this.#sink.pad();
+      this.#timer = setTimeout(() => this.#beat(), PROOF_AFTER_MS - PAD_AFTER_MS);
+    }, PAD_AFTER_MS);
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+  }
+
+  #beat(): void {
+    if (this.#reader.ended) return;
+    const age = performance.now() - this.#startedAt;
+    if (age >= this.#lifeMs) return this.#reader.end(this.#comeBack('max_age'));
+    if (age >= this.#confirmBy) void this.#askForConfirmation(age);
+    const quietMs = performance.now() - this.#sink.toldAt;
+    const isDue = this.#beats === 0 || quietMs >= this.#options.heartbeatMs;
+    if (isDue && !this.#sink.isFull) {
+      const beat: HeartbeatNotice = { kind: 'heartbeat', n: ++this.#beats };
+      const reader = this.#reader;
+      this.#sink.notice(new Frame('heartbeat', JSON.stringify(beat), reader.isLevel ? { cursor: reader.cursor } : {}));
+    }
+    const nextMs = isDue ? this.#options.heartbeatMs : this.#options.heartbeatMs - quietMs;
+    this.#timer = setTimeout(() => this.#beat(), Math.max(10, Math.min(nextMs, this.#confirmBy - age, this.#lifeMs - age)));
+  }
+
+  async #askForConfirmation(age: number): Promise<void> {
+    this.#confirmBy = age + HEARTBEATS_A_CONFIRMATION * this.#options.heartbeatMs;
+    try {
+      if ((await this.#options.confirmation?.isConfirmed()) === false) this.#reader.end(this.#comeBack('not_confirmed'));
+    } catch {
+      // Redis is away: nobody can confirm, so nobody is blamed.
+    }
+  }
+
+  #comeBack(code: Ending['code']): Ending {
+    return { code, retryMs: Math.round(Math.random() * this.#options.byeSpreadMs) };
+  }
+}

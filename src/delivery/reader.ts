@@ -1,0 +1,272 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { formatCursor, parseCursor } from '../chat/cursors.ts';
+import type { EndingCode, GapReason } from '../chat/entries.ts';
+import { compareIds, laterId, type StreamId, ZERO_ID } from '../chat/ids.ts';
+import type { RoomKey } from '../chat/rooms.ts';
+import { judge } from '../chat/vouching.ts';
+import type { Address } from '../log/keys.ts';
+import type { Page } from '../log/read.ts';
+import type { RefillReason } from '../log/tail.ts';
+import type { Frame } from './frame.ts';
+import type { Hub } from './hub.ts';
+import { gapFrame, mergePages } from './merge.ts';
+import { Run } from './run.ts';
+import type { Window } from './window.ts';
+
+/** Why the service ends a reader, and after how many milliseconds its client may come back (none: it may not). */
+export interface Ending {
+  readonly code: EndingCode;
+  readonly retryMs?: number;
+}
+
+/** What bytes go to. A sink that is full isn't told anything, and calls `reader.advance()` when it has drained. */
+export interface Sink {
+  /** About how much it takes at once. */
+  readonly maxBytes: number;
+  readonly isFull: boolean;
+  tell(run: Run, reader: Reader): void;
+  /** The reader has been told all there is. */
+  level(reader: Reader): void;
+  /** The last call; without an ending the client itself has gone. */
+  end(ending: Ending | undefined): void;
+}
+
+/** What readers share: the window, the hub, and the way to the room logs. */
+export interface Surroundings {
+  readonly window: Window;
+  readonly hub: Hub;
+  /** Reads the rooms' logs in `(after, end]`, at most `limit` entries of each. */
+  readPage(rooms: readonly RoomKey[], after: StreamId, end: StreamId, limit: number): Promise<Page>;
+  readonly pageEntries: number;
+  /** Has the tail compare this process' history with Redis' soon. */
+  suspectRollback(): void;
+}
+
+interface ReaderOptions {
+  readonly rooms: readonly RoomKey[];
+  /** Other addresses whose entries concern this reader. */
+  readonly addresses: readonly Address[];
+  readonly sink: Sink;
+  /** Whether it may still read; asked again when entries that would have told may have been missed. */
+  readonly isAllowed: () => Promise<boolean>;
+}
+
+const RETRY_MS = 250;
+
+/**
+ * One subscriber: a cursor, not a queue. What follows the cursor is read from the window if that reaches back so far,
+ * else from the room logs; `advance` goes on until the sink is full or all has been told.
+ *
+ * A reader that is level need not be touched by what isn't for its rooms: everything up to the window's end counts as
+ * told. It ends by `end`, once, whoever calls it: a signal and listener of its own would cost each of thousands 1 KB.
+ */
+export class Reader {
+  readonly #around: Surroundings;
+  readonly #rooms: readonly RoomKey[];
+  readonly #addresses: Address[];
+  readonly #sink: Sink;
+  readonly #isAllowed: () => Promise<boolean>;
+  #cursor: StreamId = ZERO_ID;
+  #position = 0;
+  #hasBegun = false;
+  #isLevel = false;
+  #isAhead = false;
+  #isReading = false;
+  #generation = 0;
+  #ended: { readonly by: Ending | undefined } | undefined;
+
+  constructor(around: Surroundings, { rooms, addresses, sink, isAllowed }: ReaderOptions) {
+    this.#around = around;
+    this.#rooms = rooms;
+    this.#addresses = [...rooms.map((room): Address => `room:${room}`), ...addresses];
+    this.#sink = sink;
+    this.#isAllowed = isAllowed;
+    around.hub.enter(this, this.#addresses);
+  }
+
+  /** Whether all there is has been told. */
+  get isLevel(): boolean {
+    return this.#isLevel;
+  }
+
+  /** How it was ended; undefined while it lives. */
+  get ended(): { readonly by: Ending | undefined } | undefined {
+    return this.#ended;
+  }
+
+  /** Where its client may go on from. */
+  get cursor(): string {
+    const { epoch, end } = this.#around.window;
+    return formatCursor(epoch, this.#isLevel ? laterId(this.#cursor, end) : this.#cursor);
+  }
+
+  /** Adds an address that was only found out after entering. */
+  listenTo(address: Address): void {
+    this.#addresses.push(address);
+    this.#around.hub.enter(this, [address]);
+  }
+
+  /**
+   * Goes on from a cursor as the client sent it, or starts now. `resumed` is called first, with the cursor resumed
+   * from (undefined if it must be given up, which `gap`s then say). Rejects if Redis must be asked and isn't there.
+   */
+  async begin(after: string | undefined, resumed: (cursor: string | undefined) => void): Promise<void> {
+    const { window } = this.#around;
+    const asked = after === undefined ? { epoch: window.epoch, id: window.end } : parseCursor(after);
+    if (asked === undefined) return this.#gapAll('unknown-cursor', after?.slice(0, 64) ?? '', resumed);
+    while (!this.#ended) {
+      const isKnown = asked.epoch === window.epoch && window.knows(asked.id);
+      if (after === undefined || isKnown) break;
+      const generation = this.#generation;
+      const { facts } = await this.#around.readPage([], asked.id, asked.id, 0);
+      if (facts.epoch !== window.epoch) {
+        await this.#awaitTail();
+      } else if (generation === this.#generation) {
+        if (asked.epoch === facts.epoch && judge(asked.id, facts) !== 'rollback') break;
+        return this.#gapAll('rollback', after, resumed);
+      }
+    }
+    if (this.#ended) return;
+    this.#goTo(after === undefined ? window.end : asked.id);
+    this.#hasBegun = true;
+    resumed(formatCursor(window.epoch, this.#cursor));
+    this.advance();
+  }
+
+  /** There is news for one of its rooms; before it the window ended at this place. */
+  wake(position: number, id: StreamId): void {
+    if (!this.#hasBegun) return;
+    if (this.#isLevel) {
+      this.#isLevel = false;
+      this.#position = position;
+      if (this.#isAhead) this.#goTo(laterId(this.#cursor, id));
+      else this.#cursor = id;
+    }
+    this.advance();
+  }
+
+  /** Tells what there is until the sink is full or all has been told. */
+  advance(): void {
+    const { window } = this.#around;
+    while (this.#hasBegun && !this.#ended && !this.#isReading && !this.#isLevel && !this.#sink.isFull) {
+      if (!window.reachesBackTo(this.#cursor)) {
+        void this.#catchUp();
+        return;
+      }
+      const { run, position } = window.read(this.#position, this.#rooms, this.#sink.maxBytes);
+      this.#position = position;
+      if (!this.#isAhead) this.#cursor = run.end;
+      this.#isLevel = position === window.position;
+      this.#tell(run);
+    }
+  }
+
+  /** The window was filled anew; before that it ended at `oldEnd` of the history `oldEpoch`. */
+  refilled(reason: RefillReason, oldEpoch: string, oldEnd: StreamId): void {
+    this.#generation++;
+    if (!this.#hasBegun || this.#ended) return;
+    if (this.#isLevel) this.#cursor = laterId(this.#cursor, oldEnd);
+    this.#isLevel = false;
+    this.#isReading = false;
+    if (reason === 'rollback') {
+      void this.#gapAll('rollback', formatCursor(oldEpoch, this.#cursor), () => {});
+      return;
+    }
+    this.#goTo(this.#cursor);
+    void this.#authoriseAgain();
+    this.advance();
+  }
+
+  /** Ends it, once; without an ending because the client has gone. */
+  end(ending?: Ending): void {
+    if (this.#ended) return;
+    this.#ended = { by: ending };
+    this.#around.hub.leave(this, this.#addresses);
+    this.#sink.end(ending);
+  }
+
+  #tell(run: Run): void {
+    if (run.frames.length > 0) this.#sink.tell(run, this);
+    if (this.#isLevel && !this.#ended) this.#sink.level(this);
+  }
+
+  /** Stands after `id`, wherever in the window (or before, or after it) that is. */
+  #goTo(id: StreamId): void {
+    const { window } = this.#around;
+    this.#cursor = id;
+    this.#isAhead = compareIds(id, window.end) > 0;
+    this.#position = Math.max(this.#position, window.positionAfter(id));
+  }
+
+  /** Reads one run from the room logs, as often as it takes for Redis to answer, and goes on. */
+  async #catchUp(): Promise<void> {
+    const { window, pageEntries } = this.#around;
+    const generation = this.#generation;
+    this.#isReading = true;
+    const after = this.#cursor;
+    const end = window.end;
+    const page = await this.#insist(generation, () => this.#around.readPage(this.#rooms, after, end, pageEntries));
+    if (page === undefined) return;
+    if (page.facts.epoch !== window.epoch || judge(after, page.facts) === 'rollback') {
+      return this.#gapAll('rollback', formatCursor(window.epoch, after), () => {});
+    }
+    const run = mergePages(page.rooms, { after, end, maxBytes: this.#sink.maxBytes, window });
+    this.#isReading = false;
+    this.#goTo(run.end);
+    this.#tell(run);
+    this.advance();
+  }
+
+  /** Says of every room that what followed the cursor is unknown, and goes on from the oldest that the journal has. */
+  async #gapAll(reason: GapReason, after: string, resumed: (cursor: undefined) => void): Promise<void> {
+    const { window } = this.#around;
+    const isFirst = !this.#hasBegun;
+    const generation = this.#generation;
+    this.#isReading = true;
+    const read = () => this.#around.readPage(this.#rooms, ZERO_ID, ZERO_ID, 0);
+    for (;;) {
+      const page = isFirst ? await read() : await this.#insist(generation, read);
+      if (page === undefined || this.#ended) return;
+      if (page.facts.epoch !== window.epoch) {
+        await this.#awaitTail();
+        if (!isFirst && generation !== this.#generation) return;
+        continue;
+      }
+      const { base } = page.facts;
+      const cursor = formatCursor(window.epoch, base);
+      const frames: Frame[] = page.rooms.map(({ room, oldest }, i) =>
+        gapFrame(room, after, oldest, reason, i === page.rooms.length - 1 ? cursor : undefined),
+      );
+      this.#hasBegun = true;
+      this.#isReading = false;
+      this.#position = 0;
+      this.#goTo(base);
+      resumed(undefined);
+      this.#tell(new Run(frames, base));
+      return this.advance();
+    }
+  }
+
+  /** Asks until there is an answer; undefined if meanwhile the reader ended or the window was filled anew. */
+  async #insist<T>(generation: number, ask: () => Promise<T>): Promise<T | undefined> {
+    while (!this.#ended && generation === this.#generation) {
+      try {
+        const answer = await ask();
+        return this.#ended || generation !== this.#generation ? undefined : answer;
+      } catch {
+        await pause(RETRY_MS * (0.5 + Math.random()), undefined, { ref: false });
+      }
+    }
+    return undefined;
+  }
+
+  async #awaitTail(): Promise<void> {
+    this.#around.suspectRollback();
+    await pause(RETRY_MS, undefined, { ref: false });
+  }
+
+  async #authoriseAgain(): Promise<void> {
+    const isAllowed = await this.#insist(this.#generation, this.#isAllowed);
+    if (isAllowed === false) this.end({ code: 'session_ended' });
+  }
+}

@@ -1,0 +1,214 @@
+import { entryJson } from '../chat/entries.ts';
+import { formatCursor } from '../chat/cursors.ts';
+import { compareIds, type StreamId, ZERO_ID } from '../chat/ids.ts';
+import { type RoomKey, roomNameOf } from '../chat/rooms.ts';
+import type { JournalEnd, JournalEntry } from '../log/journal.ts';
+import type { LoggedEntry } from '../chat/entries.ts';
+import { Frame } from './frame.ts';
+import { Run } from './run.ts';
+
+/** An entry in the window. Positions count on and on, so that a reader's place is one number. */
+interface Item {
+  readonly position: number;
+  readonly id: StreamId;
+  readonly room: RoomKey | undefined;
+  readonly frame: Frame | undefined;
+  readonly bytes: number;
+}
+
+/** A list whose oldest items leave without the rest being moved each time. */
+class Queue {
+  #items: Item[] = [];
+  #head = 0;
+  /** The latest runs read from here, so that readers in the same place share them. */
+  runs: { from: number; to: number; maxBytes: number; run: Run; position: number }[] = [];
+
+  get length(): number {
+    return this.#items.length - this.#head;
+  }
+
+  at(index: number): Item | undefined {
+    return this.#items[this.#head + index];
+  }
+
+  push(item: Item): void {
+    this.#items.push(item);
+  }
+
+  shift(): Item | undefined {
+    const item = this.#items[this.#head++];
+    if (this.#head > 1024 && this.#head * 2 > this.#items.length) {
+      this.#items = this.#items.slice(this.#head);
+      this.#head = 0;
+    }
+    return item;
+  }
+
+  /** The index of the first item for which `isAfter` holds, all later ones being after too. */
+  firstIndex(isAfter: (item: Item) => boolean): number {
+    let low = 0;
+    let high = this.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (isAfter(this.at(middle) as Item)) high = middle;
+      else low = middle + 1;
+    }
+    return low;
+  }
+}
+
+interface Bounds {
+  readonly windowEntries: number;
+  readonly windowBytes: number;
+}
+
+const SHARED_RUNS = 64;
+const ITEM_OVERHEAD_BYTES = 200;
+
+/**
+ * The recent end of the journal in this process's memory: all of `(start, end]`, encoded, by room.
+ * Bounded in entries and bytes; what has left it is read from the room logs.
+ */
+export class Window {
+  readonly #bounds: Bounds;
+  #all = new Queue();
+  #lanes = new Map<RoomKey, Queue>();
+  #sharing: Queue[] = [];
+  #bytes = 0;
+  #position = 0;
+  #epoch = '';
+  #start: StreamId = ZERO_ID;
+  #end: StreamId = ZERO_ID;
+
+  constructor(bounds: Bounds) {
+    this.#bounds = bounds;
+  }
+
+  get epoch(): string {
+    return this.#epoch;
+  }
+
+  /** The id that the oldest entry in the window follows. */
+  get start(): StreamId {
+    return this.#start;
+  }
+
+  get end(): StreamId {
+    return this.#end;
+  }
+
+  /** The place after the newest entry. */
+  get position(): number {
+    return this.#position;
+  }
+
+  /** Begins anew. Positions go on, so a place from before is behind everything. */
+  refill({ epoch, start, last, entries }: JournalEnd): void {
+    this.#all = new Queue();
+    this.#lanes = new Map();
+    this.#sharing = [];
+    this.#bytes = 0;
+    this.#epoch = epoch;
+    this.#start = this.#end = start;
+    for (const entry of entries) this.push(entry);
+    this.#end = last;
+  }
+
+  push(entry: JournalEntry): void {
+    const room = entry.to.startsWith('room:') ? (entry.to.slice('room:'.length) as RoomKey) : undefined;
+    const frame = room === undefined ? undefined : this.frameOf(room, entry);
+    const bytes = ITEM_OVERHEAD_BYTES + (frame?.sse.length ?? 0);
+    const item = { position: ++this.#position, id: entry.id, room, frame, bytes };
+    this.#all.push(item);
+    this.#bytes += bytes;
+    if (room !== undefined) {
+      let lane = this.#lanes.get(room);
+      if (lane === undefined) this.#lanes.set(room, (lane = new Queue()));
+      lane.push(item);
+    }
+    this.#end = entry.id;
+    while (this.#all.length > this.#bounds.windowEntries || this.#bytes > this.#bounds.windowBytes) this.#drop();
+  }
+
+  #drop(): void {
+    const item = this.#all.shift();
+    if (item === undefined) return;
+    this.#bytes -= item.bytes;
+    this.#start = item.id;
+    if (item.room === undefined) return;
+    const lane = this.#lanes.get(item.room);
+    lane?.shift();
+    if (lane?.length === 0) this.#lanes.delete(item.room);
+  }
+
+  /** An entry of a room in its encoded form. */
+  frameOf(room: RoomKey, entry: LoggedEntry): Frame {
+    return new Frame(entry.kind, entryJson(roomNameOf(room), entry), { cursor: formatCursor(this.#epoch, entry.id) });
+  }
+
+  /** Whether all after `id`, up to the window's end, is in the window. */
+  reachesBackTo(id: StreamId): boolean {
+    return compareIds(id, this.#start) >= 0;
+  }
+
+  /** Whether this very id is one that the window knows of: then Redis needn't be asked about it. */
+  knows(id: StreamId): boolean {
+    if (id === this.#start || id === this.#end) return true;
+    return this.#all.at(this.#all.firstIndex((item) => compareIds(item.id, id) >= 0))?.id === id;
+  }
+
+  /** The place of a reader who has been told everything up to `id`. */
+  positionAfter(id: StreamId): number {
+    const index = this.#all.firstIndex((item) => compareIds(item.id, id) > 0);
+    return (this.#all.at(index)?.position ?? this.#position + 1) - 1;
+  }
+
+  /**
+   * What the rooms' readers at `from` are told next, at most about `maxBytes` (but one frame at least), and the place
+   * it leads to. `from` must not lie before the window.
+   */
+  read(from: number, rooms: readonly RoomKey[], maxBytes: number): { run: Run; position: number } {
+    const only = rooms.length === 1 ? this.#lanes.get(rooms[0] as RoomKey) : undefined;
+    const shared = only?.runs.find((known) => known.from === from && known.to === this.#position && known.maxBytes === maxBytes);
+    if (shared !== undefined) return shared;
+    const read = this.#merge(from, rooms, maxBytes);
+    if (only !== undefined && read.run.frames.length > 0) this.#share(only, { from, to: this.#position, maxBytes, ...read });
+    return read;
+  }
+
+  #share(lane: Queue, known: Queue['runs'][number]): void {
+    lane.runs.push(known);
+    this.#sharing.push(lane);
+    if (this.#sharing.length > SHARED_RUNS) this.#sharing.shift()?.runs.shift();
+  }
+
+  #merge(from: number, rooms: readonly RoomKey[], maxBytes: number): { run: Run; position: number } {
+    const heads: { lane: Queue; index: number }[] = [];
+    for (const room of rooms) {
+      const lane = this.#lanes.get(room);
+      if (lane !== undefined) heads.push({ lane, index: lane.firstIndex((item) => item.position > from) });
+    }
+    const frames: Frame[] = [];
+    let bytes = 0;
+    let last: Item | undefined;
+    for (;;) {
+      let next: { lane: Queue; index: number } | undefined;
+      let item: Item | undefined;
+      for (const head of heads) {
+        const candidate = head.lane.at(head.index);
+        if (candidate !== undefined && (item === undefined || candidate.position < item.position)) {
+          next = head;
+          item = candidate;
+        }
+      }
+      if (next === undefined || item?.frame === undefined) return { run: new Run(frames, this.#end), position: this.#position };
+      if (last !== undefined && bytes + item.frame.sse.length > maxBytes) {
+        return { run: new Run(frames, last.id), position: last.position };
+      }
+      frames.push(item.frame);
+      bytes += item.frame.sse.length;
+      last = item;
+      next.index++;
+    }
+  }
+}

@@ -1,0 +1,181 @@
+import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
+import { parseCookie } from 'cookie';
+import { unsign } from 'cookie-signature';
+import type { Store } from 'express-session';
+import type { Request } from 'express';
+import { Refusal } from '../chat/refusals.ts';
+import { MAIN_SITE } from '../chat/rooms.ts';
+import { parseHostUser, type User } from '../chat/users.ts';
+import type { Address, UserKey } from '../log/keys.ts';
+import type { Names } from '../log/names.ts';
+import type { RoomBook } from '../log/room-book.ts';
+import { refusalOf } from '../log/unreachable.ts';
+
+export const SESSION_COOKIE = 'throughline.sid';
+
+/** Who asks, as far as the request alone tells: enough to hear of a log-out from here on. */
+export interface Ticket {
+  readonly req: Request;
+  readonly sid: string | undefined;
+  readonly addresses: readonly Address[];
+}
+
+/** Somebody known. `holder` stands for this log-in in leases. */
+export interface Identity {
+  readonly site: string;
+  readonly user: User;
+  readonly userKey: UserKey;
+  readonly holder: string;
+  /** Until when a membership made now lasts, in milliseconds since 1970. */
+  readonly untilMs: number;
+}
+
+/** Tells who a request is from. */
+export interface Authority {
+  ticketOf(req: Request): Ticket;
+  /** Refusals: `no_session`, `unavailable`. */
+  identify(ticket: Ticket): Promise<Identity>;
+  /** Keeps the log-in, its name and its memberships alive. */
+  renew(ticket: Ticket, identity: Identity): Promise<void>;
+  /** The token that a form must carry where its `Origin` isn't known; undefined without a session. */
+  formTokenOf(ticket: Ticket): string | undefined;
+}
+
+/** The session as the store keeps it. */
+export interface StoredSession {
+  site?: string;
+  user?: User;
+}
+
+/** The name of a session that may be told: it can't be turned back into the cookie. */
+export function sessionHash(sid: string): string {
+  return createHash('sha256').update(sid).digest('base64url').slice(0, 32);
+}
+
+export function sessionAddress(sid: string): Address {
+  return `session:${sessionHash(sid)}`;
+}
+
+export function userKeyOf(site: string, user: User): UserKey {
+  return `${site}/${user.id}`;
+}
+
+/** Whether two texts are the same, in a time that tells nothing of where they differ. */
+export function isSame(a: string, b: string): boolean {
+  const [x, y] = [Buffer.from(a), Buffer.from(b)];
+  return x.length === y.length && timingSafeEqual(x, y);
+}
+
+/** Whether the log-in is still good. Rejects if that can't be told now. */
+export async function isStillKnown(authority: Authority, ticket: Ticket): Promise<boolean> {
+  try {
+    await authority.identify(ticket);
+    return true;
+  } catch (error) {
+    if (error instanceof Refusal && error.code === 'no_session') return false;
+    throw error;
+  }
+}
+
+const RENEW_EVERY_MS = 30_000;
+
+/** The service's own sessions: reads the cookie and the store, and never writes the session. */
+export class SessionAuthority implements Authority {
+  readonly #store: Store;
+  readonly #secret: string;
+  readonly #lifeMs: number;
+  readonly #names: Names;
+  readonly #rooms: RoomBook;
+
+  constructor(store: Store, secret: string, lifeMs: number, names: Names, rooms: RoomBook) {
+    this.#store = store;
+    this.#secret = secret;
+    this.#lifeMs = lifeMs;
+    this.#names = names;
+    this.#rooms = rooms;
+  }
+
+  ticketOf(req: Request): Ticket {
+    const cookie = parseCookie(req.get('cookie') ?? '')[SESSION_COOKIE];
+    const sid = cookie?.startsWith('s:') ? unsign(cookie.slice(2), this.#secret) || undefined : undefined;
+    return { req, sid, addresses: sid === undefined ? [] : [sessionAddress(sid)] };
+  }
+
+  async identify({ sid }: Ticket): Promise<Identity> {
+    const session = sid === undefined ? undefined : await this.#read(sid);
+    if (sid === undefined || session?.user === undefined) {
+      throw new Refusal('no_session', 'You are not logged in: POST {"name": …} to /api/session first.');
+    }
+    const site = session.site ?? MAIN_SITE;
+    const { user } = session;
+    return { site, user, userKey: userKeyOf(site, user), holder: sessionHash(sid), untilMs: Date.now() + this.#lifeMs };
+  }
+
+  async renew({ sid }: Ticket, { site, user, userKey, untilMs }: Identity): Promise<void> {
+    if (sid === undefined || !this.#isDue(sid)) return;
+    await new Promise<void>((resolve) => {
+      const session = { cookie: {} } as Parameters<NonNullable<Store['touch']>>[1];
+      if (this.#store.touch) this.#store.touch(sid, session, () => resolve());
+      else resolve();
+    });
+    await this.#names.reserve(site, user.name, userKey, undefined);
+    await this.#rooms.renew(userKey, untilMs);
+  }
+
+  formTokenOf({ sid }: Ticket): string | undefined {
+    return sid === undefined ? undefined : createHmac('sha256', this.#secret).update(`form:${sid}`).digest('base64url');
+  }
+
+  readonly #renewedAt = new Map<string, number>();
+
+  /** A session that posts a lot is renewed now and then, not each time. */
+  #isDue(sid: string): boolean {
+    const now = performance.now();
+    for (const [other, at] of this.#renewedAt) {
+      if (now - at < RENEW_EVERY_MS) break;
+      this.#renewedAt.delete(other);
+    }
+    if (this.#renewedAt.has(sid)) return false;
+    this.#renewedAt.set(sid, now);
+    return true;
+  }
+
+  #read(sid: string): Promise<StoredSession | undefined> {
+    return new Promise((resolve, reject) => {
+      this.#store.get(sid, (error: unknown, session) => {
+        if (error) reject(refusalOf(error, 'unsent'));
+        else resolve((session as StoredSession | null | undefined) ?? undefined);
+      });
+    });
+  }
+}
+
+/** What a host application's own log-in says: `undefined` for nobody. */
+export type UserHook = (req: Request) => unknown;
+
+/** Users of the application that the service is mounted in; its session is neither read nor written here. */
+export class HostAuthority implements Authority {
+  readonly #user: UserHook;
+
+  constructor(user: UserHook) {
+    this.#user = user;
+  }
+
+  ticketOf(req: Request): Ticket {
+    return { req, sid: undefined, addresses: [] };
+  }
+
+  async identify({ req }: Ticket): Promise<Identity> {
+    const answer = await this.#user(req);
+    if (answer === undefined || answer === null) throw new Refusal('no_session', 'You are not logged in.');
+    const user = parseHostUser(answer);
+    const userKey = userKeyOf(MAIN_SITE, user);
+    return { site: MAIN_SITE, user, userKey, holder: userKey, untilMs: Number.POSITIVE_INFINITY };
+  }
+
+  async renew(): Promise<void> {}
+
+  formTokenOf(): undefined {
+    return undefined;
+  }
+}

@@ -1,0 +1,113 @@
+import type { Request, Response } from 'express';
+import { Refusal } from '../chat/refusals.ts';
+import { MAIN_SITE, roomKey } from '../chat/rooms.ts';
+import type { Ending, Reader, Sink } from '../delivery/reader.ts';
+import type { Run } from '../delivery/run.ts';
+import type { Frame } from '../delivery/frame.ts';
+import { isStillKnown } from './authority.ts';
+import { parseReading } from './reading-request.ts';
+import { toRefusal } from './refuse.ts';
+import type { Service } from './service.ts';
+import { byeFrame } from './stream-sink.ts';
+
+/** Some scanners refuse an answer above 64 KB, so a poll's stays well below: 48 KB with what is around the events. */
+const ANSWER_BYTES = 48 * 1024;
+const ENVELOPE_BYTES = 256;
+const DRIP_EVERY_MS = 2500;
+const BLANK = ' ';
+
+/** A stream that hangs up after its first news. */
+class PollSink implements Sink {
+  readonly maxBytes = ANSWER_BYTES - ENVELOPE_BYTES;
+  readonly #answer: (frames: readonly Frame[]) => void;
+  readonly #isShort: boolean;
+  isFull = false;
+
+  constructor(isShort: boolean, answer: (frames: readonly Frame[]) => void) {
+    this.#isShort = isShort;
+    this.#answer = answer;
+  }
+
+  tell(run: Run): void {
+    this.isFull = true;
+    this.#answer(run.frames);
+  }
+
+  level(): void {
+    if (!this.#isShort || this.isFull) return;
+    this.isFull = true;
+    this.#answer([]);
+  }
+
+  end(ending: Ending | undefined): void {
+    if (ending === undefined || this.isFull) return;
+    this.isFull = true;
+    this.#answer([byeFrame(ending)]);
+  }
+}
+
+/**
+ * `GET|POST /api/poll`: `{events, cursor, more}` with the first news after a cursor, or with none after `wait` seconds.
+ * `wait=0` is a short poll. With `drip=1` blanks come before the JSON, so that no proxy takes the connection for idle;
+ * refusals are then in the body, under status 200. Safe to repeat.
+ */
+export function poll(service: Service) {
+  return async (req: Request, res: Response): Promise<void> => {
+    const asked = parseReading(req);
+    const { config, authority, delivery, rooms } = service;
+    const maxWaitS = config.pollWaitMs / 1000;
+    const waitMs = asked.number('wait', { min: 0, max: maxWaitS, otherwise: maxWaitS }) * 1000;
+    const timers: NodeJS.Timeout[] = [];
+    const ticket = authority.ticketOf(req);
+    const keys = asked.rooms.map((room) => roomKey(MAIN_SITE, room));
+    let reader: Reader | undefined;
+    let cursor = asked.after ?? '';
+    const answer = (frames: readonly Frame[]): void => {
+      stop();
+      if (reader !== undefined) cursor = reader.cursor;
+      const events = frames.map((frame) => frame.json.toString()).join(',');
+      const more = frames.length > 0 && reader?.ended === undefined && reader?.isLevel === false;
+      const body = `{"events":[${events}],"cursor":${JSON.stringify(cursor)},"more":${more}}`;
+      if (!res.headersSent) res.set('Content-Type', 'application/json; charset=utf-8');
+      res.end(body);
+      reader?.end();
+    };
+    const stop = () => timers.forEach(clearTimeout);
+    if (asked.flag('drip')) timers.push(drip(res));
+    try {
+      let hasBegun = false;
+      const sink = new PollSink(waitMs === 0, (frames) => {
+        if (hasBegun) answer(frames);
+      });
+      reader = delivery.enter({
+        rooms: keys,
+        addresses: ticket.addresses,
+        sink,
+        isAllowed: () => isStillKnown(authority, ticket),
+      });
+      res.once('close', () => {
+        stop();
+        reader?.end();
+      });
+      const identity = await authority.identify(ticket);
+      await rooms.mustExist(keys);
+      reader.listenTo(`user:${identity.userKey}`);
+      await reader.begin(asked.after, () => {
+        hasBegun = true;
+        if (waitMs > 0) timers.push(setTimeout(answer, waitMs, []));
+      });
+      if (!hasBegun) throw new Refusal('no_session', 'The session has ended.');
+    } catch (error) {
+      stop();
+      reader?.end();
+      if (!res.headersSent) throw error;
+      if (!res.writableEnded) res.end(JSON.stringify(toRefusal(error, service.log)));
+    }
+  };
+}
+
+function drip(res: Response): NodeJS.Timeout {
+  res.set({ 'Content-Type': 'application/json; charset=utf-8', 'X-Accel-Buffering': 'no', 'Content-Encoding': 'identity' });
+  res.write(BLANK);
+  return setInterval(() => res.write(BLANK), DRIP_EVERY_MS);
+}

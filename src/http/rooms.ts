@@ -1,0 +1,47 @@
+import type { Request, Response } from 'express';
+import { parseRoomDraft, parseRoomName, roomKey } from '../chat/rooms.ts';
+import { whenReachable } from './reachable.ts';
+import type { Service } from './service.ts';
+
+/** `GET /api/rooms`: all rooms of the site, by name. */
+export function listRooms({ authority, rooms }: Service) {
+  return async (req: Request, res: Response): Promise<void> => {
+    const { site, userKey } = await authority.identify(authority.ticketOf(req));
+    res.json({ rooms: await whenReachable(rooms.list(site, userKey)) });
+  };
+}
+
+/** `GET /api/rooms/:room`: one room. */
+export function tellRoom({ authority, rooms }: Service) {
+  return async (req: Request, res: Response): Promise<void> => {
+    const room = parseRoomName(req.params['room']);
+    const { site, userKey } = await authority.identify(authority.ticketOf(req));
+    res.json(await whenReachable(rooms.view(roomKey(site, room), userKey)));
+  };
+}
+
+/** `POST /api/rooms {room, title?}`: creates a room, and makes its creator a member. Paced like posts. */
+export function createRoom({ authority, rooms, pace }: Service) {
+  return async (req: Request, res: Response): Promise<void> => {
+    const { room, title } = parseRoomDraft(req.body ?? {});
+    const ticket = authority.ticketOf(req);
+    const identity = await authority.identify(ticket);
+    const { site, userKey, untilMs } = identity;
+    await pace.count(userKey);
+    const key = roomKey(site, room);
+    await whenReachable(rooms.create(site, room, title, identity.user.id));
+    await whenReachable(rooms.join(key, userKey, untilMs));
+    res.status(201).json(await whenReachable(rooms.view(key, userKey)));
+  };
+}
+
+/** `POST /api/rooms/:room/join` and `/leave`: begins or ends a membership. Safe to repeat. */
+export function changeMembership({ authority, rooms }: Service, change: 'join' | 'leave') {
+  return async (req: Request, res: Response): Promise<void> => {
+    const room = parseRoomName(req.params['room']);
+    const { site, userKey, untilMs } = await authority.identify(authority.ticketOf(req));
+    const key = roomKey(site, room);
+    await whenReachable(change === 'join' ? rooms.join(key, userKey, untilMs) : rooms.leave(key, userKey));
+    res.json(await whenReachable(rooms.view(key, userKey)));
+  };
+}

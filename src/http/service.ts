@@ -1,0 +1,40 @@
+import type { Delivery } from '../delivery/delivery.ts';
+import type { Appender } from '../log/append.ts';
+import type { Leases } from '../log/leases.ts';
+import type { Log } from '../log/logger.ts';
+import type { Names } from '../log/names.ts';
+import type { Pace } from '../log/pace.ts';
+import type { LogReader } from '../log/read.ts';
+import type { RoomBook } from '../log/room-book.ts';
+import type { RequestHandler } from 'express';
+import type { Authority } from './authority.ts';
+
+/** What the routes work with. */
+export interface Service {
+  readonly config: EdgeConfig;
+  readonly log: Log;
+  readonly appender: Appender;
+  readonly history: LogReader;
+  readonly rooms: RoomBook;
+  readonly names: Names;
+  readonly leases: Leases;
+  readonly pace: Pace;
+  readonly delivery: Delivery;
+  readonly authority: Authority;
+  /** express-session, for logging in; undefined where a host application's own log-in is used. */
+  readonly logInSession: RequestHandler | undefined;
+  /** Whether Redis answers and the tail reads. */
+  isReady(): Promise<boolean>;
+}
+
+/** The settings that the edge needs. */
+export interface EdgeConfig {
+  readonly heartbeatMs: number;
+  readonly pollWaitMs: number;
+  readonly confirmMs: number;
+  readonly streamMaxAgeMs: number;
+  readonly stallMs: number;
+  readonly byeSpreadMs: number;
+  readonly publicUrl: string | undefined;
+  readonly allowedOrigins: readonly string[];
+}

@@ -1,0 +1,83 @@
+import { randomBytes } from 'node:crypto';
+import type { Request, Response } from 'express';
+import { Refusal } from '../chat/refusals.ts';
+import { MAIN_SITE } from '../chat/rooms.ts';
+import { parseGuestLogIn, type User } from '../chat/users.ts';
+import { refusalOf } from '../log/unreachable.ts';
+import { type Identity, SESSION_COOKIE, type StoredSession, sessionAddress, type Ticket, userKeyOf } from './authority.ts';
+import { whenReachable } from './reachable.ts';
+import type { Service } from './service.ts';
+
+/** `GET /api/session`: who one is, `{user: null}` for nobody. */
+export function tellSession({ authority }: Service) {
+  return async (req: Request, res: Response): Promise<void> => {
+    const ticket = authority.ticketOf(req);
+    const identity = await known(authority.identify(ticket));
+    const formToken = identity && authority.formTokenOf(ticket);
+    res.json({ user: identity?.user ?? null, ...(formToken && { formToken }) });
+  };
+}
+
+/**
+ * `POST /api/session {name}`: logs a guest in under a name that nobody else bears, with a session id made anew.
+ * A session that the same browser had before ends. Refusals: `invalid_field`, `name_taken`.
+ */
+export function logIn(service: Service) {
+  return async (req: Request, res: Response): Promise<void> => {
+    const { name } = parseGuestLogIn(req.body ?? {});
+    const { authority, names } = service;
+    const before = authority.ticketOf(req);
+    const previous = await known(authority.identify(before));
+    const user: User = { id: `guest-${randomBytes(9).toString('base64url')}`, name, guest: true };
+    const userKey = userKeyOf(MAIN_SITE, user);
+    if (!(await whenReachable(names.reserve(MAIN_SITE, name, userKey, previous?.userKey)))) {
+      throw new Refusal('name_taken', 'Somebody else here has this name already.', { field: 'name' });
+    }
+    try {
+      await settled((done) => req.session.regenerate(done));
+      Object.assign(req.session, { site: MAIN_SITE, user } satisfies StoredSession);
+      await settled((done) => req.session.save(done));
+    } catch (error) {
+      await names.release(MAIN_SITE, name, userKey).catch(() => {});
+      throw refusalOf(error, 'unsent');
+    }
+    if (previous !== undefined) await end(service, before, previous);
+    const formToken = authority.formTokenOf({ req, sid: req.sessionID, addresses: [] });
+    res.status(201).json({ user, formToken });
+  };
+}
+
+/** `POST /api/session/end`: logs out; open streams and polls of the session end on every process. Safe to repeat. */
+export function logOut(service: Service) {
+  return async (req: Request, res: Response): Promise<void> => {
+    const ticket = service.authority.ticketOf(req);
+    const identity = await known(service.authority.identify(ticket));
+    if (ticket.sid !== undefined) {
+      await whenReachable(settled((done) => req.sessionStore.destroy(ticket.sid as string, done)));
+      await end(service, ticket, identity);
+    }
+    res.clearCookie(SESSION_COOKIE, { path: req.session.cookie.path ?? '/' }).status(204).end();
+  };
+}
+
+/** Tells every process that the session has ended, and gives back what it held. */
+async function end({ appender, names, rooms }: Service, { sid }: Ticket, identity: Identity | undefined): Promise<void> {
+  if (sid !== undefined) await appender.announce(sessionAddress(sid), 'session-end');
+  if (identity === undefined) return;
+  await whenReachable(names.release(identity.site, identity.user.name, identity.userKey));
+  await whenReachable(rooms.forget(identity.userKey));
+}
+
+/** Nobody instead of the refusal `no_session`. */
+async function known(identity: Promise<Identity>): Promise<Identity | undefined> {
+  try {
+    return await identity;
+  } catch (error) {
+    if (error instanceof Refusal && error.code === 'no_session') return undefined;
+    throw error;
+  }
+}
+
+function settled(call: (done: (error?: unknown) => void) => void): Promise<void> {
+  return new Promise((resolve, reject) => call((error) => (error ? reject(error) : resolve())));
+}

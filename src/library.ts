@@ -1,0 +1,47 @@
+import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
+import type { Router } from 'express';
+import { pino } from 'pino';
+import { type Config, DEFAULTS } from './config.ts';
+import type { UserHook } from './http/authority.ts';
+import type { Log } from './log/logger.ts';
+import { declineUpgrade } from './http/decline-upgrade.ts';
+import { openService } from './open-service.ts';
+
+/** Settings as in the README's table (camelCase), and what only an embedding application can give. */
+export interface ThroughlineOptions extends Partial<Config> {
+  /**
+   * The application's own log-in: answers `{id, name}` for whoever sent the request, undefined for nobody. With it,
+   * Throughline keeps no sessions and never touches `req.session`. Without it guests log in by `POST /api/session`.
+   */
+  readonly user?: UserHook;
+  readonly log?: Log;
+}
+
+/** A chat to mount: `app.use('/chat', chat.router)`. */
+export interface Throughline {
+  readonly router: Router;
+  /** For the server's `upgrade` event: declines upgrades, which no route of this version takes, with 404. */
+  upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): void;
+  /** Says `bye` to all readers and leaves Redis; call it before `server.close()`. Safe to call twice. */
+  close(): Promise<void>;
+}
+
+/**
+ * Starts the chat as part of another Express application. Rejects with a StartError (one sentence) where Redis can't be
+ * used. Set `basePath` to where it is mounted, so that its cookie stays there.
+ */
+export async function createThroughline({ user, log, ...settings }: ThroughlineOptions = {}): Promise<Throughline> {
+  const config: Config = { ...DEFAULTS, ...settings };
+  const service = await openService(config, log ?? pino({ level: config.logLevel }), user);
+  return {
+    router: service.router,
+    upgrade: declineUpgrade,
+    close: async () => {
+      service.endReaders();
+      await service.close();
+    },
+  };
+}
+
+export { StartError } from './log/start-error.ts';

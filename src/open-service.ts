@@ -1,0 +1,123 @@
+import { RedisStore } from 'connect-redis';
+import type { Router } from 'express';
+import session from 'express-session';
+import { MAIN_SITE } from './chat/rooms.ts';
+import type { Config } from './config.ts';
+import { createRouter } from './app.ts';
+import { Delivery } from './delivery/delivery.ts';
+import { type Authority, HostAuthority, SESSION_COOKIE, SessionAuthority, type UserHook } from './http/authority.ts';
+import { Appender } from './log/append.ts';
+import { connect, type RedisAddress } from './log/connections.ts';
+import { startEmbeddedRedis } from './log/embedded-redis.ts';
+import { Keys } from './log/keys.ts';
+import { Leases } from './log/leases.ts';
+import type { Log } from './log/logger.ts';
+import { Names } from './log/names.ts';
+import { Pace } from './log/pace.ts';
+import { LogReader } from './log/read.ts';
+import { RoomBook } from './log/room-book.ts';
+import { sharedSecret } from './log/secret.ts';
+import { Tail } from './log/tail.ts';
+
+/** A service that runs, without a server of its own. */
+export interface OpenService {
+  readonly router: Router;
+  readonly delivery: Delivery;
+  /** Ends all readers, with `bye`. */
+  endReaders(): void;
+  /** Stops the tail and leaves Redis (and stops it, if it is our own). */
+  close(): Promise<void>;
+}
+
+const READY_WITHIN_MS = 3000;
+
+/** Puts the service together over Redis: the configured one, or one of its own. Throws a StartError. */
+export async function openService(config: Config, log: Log, user?: UserHook): Promise<OpenService> {
+  const embedded = config.redisUrl === undefined ? await startEmbeddedRedis({ dataDir: config.dataDir, log }) : undefined;
+  const address: RedisAddress = embedded ? { path: embedded.socketPath } : { url: config.redisUrl as string };
+  try {
+    return await compose(config, log, user, address, async () => embedded?.close());
+  } catch (error) {
+    await embedded?.close();
+    throw error;
+  }
+}
+
+async function compose(
+  config: Config,
+  log: Log,
+  user: UserHook | undefined,
+  address: RedisAddress,
+  closeRedis: () => Promise<void>,
+): Promise<OpenService> {
+  const connections = await connect(address, log);
+  const { commands, reads } = connections;
+  try {
+    const keys = new Keys(config.namespace);
+    const names = new Names(commands, keys, config.sessionTtlMs);
+    const rooms = new RoomBook(commands, keys, config.maxRooms);
+    const openLobby = () => rooms.open(MAIN_SITE);
+    const history = new LogReader(reads, keys);
+    const delivery = new Delivery(history, config, () => {
+      openLobby().catch((error) => log.error({ err: error }, 'the lobby couldn’t be opened again'));
+    });
+    const tail = new Tail(connections.tail, keys, log, config, delivery);
+    delivery.suspectRollback = () => tail.suspect();
+
+    const secret = config.sessionSecret ?? (await sharedSecret(commands, keys));
+    const store = new RedisStore({ client: commands, prefix: keys.sessionPrefix, ttl: Math.ceil(config.sessionTtlMs / 1000) });
+    const authority: Authority = user
+      ? new HostAuthority(user)
+      : new SessionAuthority(store, secret, config.sessionTtlMs, names, rooms);
+    const logInSession = session({
+      name: SESSION_COOKIE,
+      secret,
+      store,
+      resave: false,
+      saveUninitialized: false,
+      cookie: { httpOnly: true, sameSite: 'lax', secure: 'auto', path: config.basePath || '/' },
+    });
+    const router = createRouter({
+      config,
+      log,
+      appender: new Appender(commands, keys, config),
+      history,
+      rooms,
+      names,
+      leases: new Leases(commands, keys, config.leaseMs),
+      pace: new Pace(commands, keys, { burst: config.postBurst, perSecond: config.postsPerSecond }),
+      delivery,
+      authority,
+      logInSession: user ? undefined : logInSession,
+      isReady: async () => tail.isReading(READY_WITHIN_MS) && (await answers(() => commands.ping())),
+    });
+    await openLobby();
+    await tail.start();
+
+    let closing: Promise<void> | undefined;
+    return {
+      router,
+      delivery,
+      endReaders: () => delivery.endEveryone('shutting_down', config.byeSpreadMs),
+      close: () => {
+        closing ??= tail.stop().then(async () => {
+          connections.close();
+          await closeRedis();
+        });
+        return closing;
+      },
+    };
+  } catch (error) {
+    connections.close();
+    throw error;
+  }
+}
+
+async function answers(ask: () => Promise<unknown>): Promise<boolean> {
+  try {
+    await ask();
+    return true;
+  } catch {
+    return false;
+  }
+}

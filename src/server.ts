@@ -1,0 +1,113 @@
+import { readFileSync, unwatchFile, watchFile } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import express from 'express';
+import type { Config } from './config.ts';
+import { declineUpgrade } from './http/decline-upgrade.ts';
+import type { Log } from './log/logger.ts';
+import { StartError } from './log/start-error.ts';
+import { openService } from './open-service.ts';
+
+/** A service that listens. */
+export interface RunningServer {
+  /** Where it is reached from this machine, with the base path and without a slash at the end. */
+  readonly url: string;
+  /** Stops accepting, says `bye`, finishes posts in flight, leaves Redis. Safe to call twice. */
+  close(): Promise<void>;
+}
+
+/** Longer than the idle time-outs usual in proxies, so that it is they who close. */
+const KEEP_ALIVE_MS = 75_000;
+const CERTIFICATE_CHECK_MS = 5000;
+
+/** Starts the service and its server. Throws a StartError; then nothing is left running. */
+export async function startServer(config: Config, log: Log): Promise<RunningServer> {
+  const service = await openService(config, log);
+  try {
+    const app = express();
+    app.disable('x-powered-by').disable('etag');
+    if (config.trustProxy !== undefined) app.set('trust proxy', config.trustProxy);
+    app.use(config.basePath || '/', service.router);
+    const tls = config.tlsCert !== undefined && config.tlsKey !== undefined ? { cert: config.tlsCert, key: config.tlsKey } : undefined;
+    const options = { keepAlive: true, keepAliveTimeout: KEEP_ALIVE_MS, headersTimeout: KEEP_ALIVE_MS + 5000 };
+    const server = tls ? createTlsServer({ ...options, ...certificate(tls) }, app) : createServer(options, app);
+    server.on('upgrade', declineUpgrade);
+    const stopWatching = tls ? watchCertificate(tls, server as TlsServer, log) : () => {};
+    await listen(server, config.port, config.host);
+    const { port } = server.address() as AddressInfo;
+    const redirect = config.httpRedirectPort === undefined ? undefined : await redirectTo(port, config);
+    const host = ['0.0.0.0', '::'].includes(config.host) ? 'localhost' : config.host;
+    let closing: Promise<void> | undefined;
+    const close = async () => {
+      stopWatching();
+      const drained = Promise.all([closed(server, config.drainMs), redirect && closed(redirect, config.drainMs)]);
+      service.endReaders();
+      await drained;
+      await service.close();
+    };
+    return {
+      url: `${tls ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${port}${config.basePath}`,
+      close: () => (closing ??= close()),
+    };
+  } catch (error) {
+    await service.close();
+    throw error;
+  }
+}
+
+function listen(server: Server | TlsServer, port: number, host: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      const why = error.code === 'EADDRINUSE' ? 'it is in use' : error.code === 'EACCES' ? 'it needs more rights' : error.message;
+      reject(new StartError(`Port ${port} of ${host} can’t be listened on: ${why}.`));
+    });
+    server.listen(port, host, () => resolve());
+  });
+}
+
+/** Waits for requests under way, for the drain time at most. */
+function closed(server: Server | TlsServer, drainMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => server.closeAllConnections(), drainMs);
+    server.close(() => {
+      clearTimeout(timer);
+      resolve();
+    });
+    server.closeIdleConnections();
+  });
+}
+
+function certificate({ cert, key }: { cert: string; key: string }): { cert: Buffer; key: Buffer } {
+  try {
+    return { cert: readFileSync(cert), key: readFileSync(key) };
+  } catch (error) {
+    throw new StartError(`TLS_CERT or TLS_KEY can’t be read: ${(error as Error).message}.`);
+  }
+}
+
+/** Takes a renewed certificate into use without a restart. */
+function watchCertificate(paths: { cert: string; key: string }, server: TlsServer, log: Log): () => void {
+  const reload = () => {
+    try {
+      server.setSecureContext(certificate(paths));
+      log.info({}, 'the certificate was read again');
+    } catch (error) {
+      log.error({ err: error }, 'the new certificate can’t be used; the old one stays');
+    }
+  };
+  for (const path of [paths.cert, paths.key]) watchFile(path, { interval: CERTIFICATE_CHECK_MS, persistent: false }, reload);
+  return () => {
+    for (const path of [paths.cert, paths.key]) unwatchFile(path, reload);
+  };
+}
+
+/** A plain server that sends everybody to the one with TLS. */
+async function redirectTo(port: number, { httpRedirectPort, host }: Config): Promise<Server> {
+  const server = createServer((req, res) => {
+    const name = req.headers.host?.replace(/:\d+$/, '') ?? host;
+    res.writeHead(308, { Location: `https://${name}${port === 443 ? '' : `:${port}`}${req.url}` }).end();
+  });
+  await listen(server, httpRedirectPort as number, host);
+  return server;
+}

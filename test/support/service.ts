@@ -1,0 +1,84 @@
+import { randomBytes } from 'node:crypto';
+import { pino } from 'pino';
+import { type Config, DEFAULTS } from '../../src/config.ts';
+import { type RunningServer, startServer } from '../../src/server.ts';
+import type { TestRedis } from './redis.ts';
+
+/** Settings for tests: fast, and in a namespace of their own. */
+export function testConfig(redis: TestRedis, overrides: Partial<Config> = {}): Config {
+  return {
+    ...DEFAULTS,
+    port: 0,
+    host: '127.0.0.1',
+    redisUrl: redis.path,
+    namespace: `t${randomBytes(6).toString('hex')}`,
+    logLevel: 'silent',
+    drainMs: 1000,
+    byeSpreadMs: 100,
+    postBurst: 100_000,
+    ...overrides,
+  };
+}
+
+export function startTestServer(config: Config): Promise<RunningServer> {
+  return startServer(config, pino({ level: process.env['TEST_LOG'] ?? 'silent' }));
+}
+
+/** Somebody logged in: their cookie, and requests that carry it. */
+export class Person {
+  readonly url: string;
+  readonly cookie: string;
+  readonly user: { id: string; name: string };
+
+  private constructor(url: string, cookie: string, user: { id: string; name: string }) {
+    this.url = url;
+    this.cookie = cookie;
+    this.user = user;
+  }
+
+  static async logIn(url: string, name = `p-${randomBytes(4).toString('hex')}`): Promise<Person> {
+    const res = await fetch(`${url}/api/session`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ name }),
+    });
+    if (res.status !== 201) throw new Error(`log-in: ${res.status} ${await res.text()}`);
+    const { user } = (await res.json()) as { user: { id: string; name: string } };
+    return new Person(url, (res.headers.get('set-cookie') as string).split(';')[0] as string, user);
+  }
+
+  /** The same person, asking another process. */
+  at(url: string): Person {
+    return new Person(url, this.cookie, this.user);
+  }
+
+  get(path: string, init: RequestInit = {}): Promise<Response> {
+    return fetch(this.url + path, { ...init, headers: { Cookie: this.cookie, ...(init.headers as Record<string, string>) } });
+  }
+
+  send(path: string, body: unknown, init: RequestInit = {}): Promise<Response> {
+    const headers = { 'Content-Type': 'application/json', ...(init.headers as Record<string, string>) };
+    return this.get(path, { ...init, method: 'POST', body: JSON.stringify(body), headers });
+  }
+
+  async post(text: string, room = 'lobby', clientId?: string): Promise<string> {
+    const res = await this.send(`/api/rooms/${room}/messages`, { text, clientId });
+    if (!res.ok) throw new Error(`post: ${res.status} ${await res.text()}`);
+    return ((await res.json()) as { id: string }).id;
+  }
+
+  async history(query = '', room = 'lobby'): Promise<{ events: WireEvent[]; cursor: string; more: boolean; floor: string }> {
+    return (await (await this.get(`/api/rooms/${room}/messages?${query}`)).json()) as never;
+  }
+}
+
+/** Any event of the wire. */
+export interface WireEvent {
+  kind: string;
+  room?: string;
+  id?: string;
+  text?: string;
+  reason?: string;
+  code?: string;
+  [field: string]: unknown;
+}
