@@ -7,8 +7,8 @@ import { tellHistory } from './http/history.ts';
 import { checkOrigin } from './http/origin.ts';
 import { poll } from './http/poll.ts';
 import { postMessage } from './http/post-message.ts';
-import { logRequests } from './http/request-log.ts';
 import { needBody, refuse } from './http/refuse.ts';
+import { logRequests } from './http/request-log.ts';
 import { changeMembership, createRoom, listRooms, tellRoom } from './http/rooms.ts';
 import type { Service } from './http/service.ts';
 import { logIn, logOut, tellSession } from './http/sessions.ts';
@@ -38,14 +38,25 @@ export function createRouter(service: Service): Router {
 function createApi(service: Service): Router {
   const api = express.Router();
   api.use((_req, res, next) => {
-    res.set({ 'Cache-Control': 'no-store, no-transform', 'X-Content-Type-Options': 'nosniff', Throughline: '1' });
+    res.set({
+      'Cache-Control': 'no-store, no-transform',
+      'X-Content-Type-Options': 'nosniff',
+      Throughline: '1',
+    });
     next();
   });
-  api.use(express.json({ limit: BODY_BYTES, inflate: false }), express.urlencoded({ limit: BODY_BYTES, inflate: false, extended: false }));
+  api.use(
+    express.json({ limit: BODY_BYTES, inflate: false }),
+    express.urlencoded({ limit: BODY_BYTES, inflate: false, extended: false }),
+  );
   api.use(needBody, checkOrigin(service.config, service.authority));
 
   if (service.logInSession) {
-    api.route('/session').get(tellSession(service)).post(service.logInSession, logIn(service)).all(only('GET, POST'));
+    api
+      .route('/session')
+      .get(tellSession(service))
+      .post(service.logInSession, logIn(service))
+      .all(only('GET, POST'));
     api.route('/session/end').post(service.logInSession, logOut(service)).all(only('POST'));
   } else {
     api.route('/session').get(tellSession(service)).all(only('GET'));
@@ -54,7 +65,11 @@ function createApi(service: Service): Router {
   api.route('/rooms/:room').get(tellRoom(service)).all(only('GET'));
   api.route('/rooms/:room/join').post(changeMembership(service, 'join')).all(only('POST'));
   api.route('/rooms/:room/leave').post(changeMembership(service, 'leave')).all(only('POST'));
-  api.route('/rooms/:room/messages').get(tellHistory(service)).post(postMessage(service)).all(only('GET, POST'));
+  api
+    .route('/rooms/:room/messages')
+    .get(tellHistory(service))
+    .post(postMessage(service))
+    .all(only('GET, POST'));
   api.route('/stream').get(stream(service)).post(stream(service)).all(only('GET, POST'));
   api.route('/poll').get(poll(service)).post(poll(service)).all(only('GET, POST'));
   api.route('/confirm').post(confirm(service)).all(only('POST'));
@@ -76,7 +91,8 @@ function only(allowed: string) {
 /** The page's own URLs are relative, so the folder's URL must end with a slash. */
 function redirectToFolder(req: express.Request, res: express.Response, next: express.NextFunction): void {
   const [path, query] = req.originalUrl.split('?', 2);
-  if (req.path === '/' && path?.endsWith('/') === false) res.redirect(302, query === undefined ? `${path}/` : `${path}/?${query}`);
+  if (req.path === '/' && path?.endsWith('/') === false)
+    res.redirect(302, query === undefined ? `${path}/` : `${path}/?${query}`);
   else next();
 }
 

@@ -21,7 +21,11 @@ function integer(min: number, max = Number.MAX_SAFE_INTEGER): Parse<number> {
   return (text) => {
     const value = Number(text);
     if (!/^\d+$/.test(text) || value < min || value > max) {
-      throw new Error(max === Number.MAX_SAFE_INTEGER ? `a whole number from ${min}` : `a whole number from ${min} to ${max}`);
+      throw new Error(
+        max === Number.MAX_SAFE_INTEGER
+          ? `a whole number from ${min}`
+          : `a whole number from ${min} to ${max}`,
+      );
     }
     return value;
   };
@@ -58,7 +62,8 @@ function origins(text: string): readonly string[] {
 
 function basePath(text: string): string {
   const path = text.replace(/\/$/, '');
-  if (path !== '' && !/^(\/[A-Za-z0-9_-][A-Za-z0-9_.-]*)+$/.test(path)) throw new Error('a path such as /chat');
+  if (path !== '' && !/^(\/[A-Za-z0-9_-][A-Za-z0-9_.-]*)+$/.test(path))
+    throw new Error('a path such as /chat');
   return path;
 }
 
@@ -78,30 +83,102 @@ const duration = integer(1, 2_147_483_647);
 const SETTINGS = {
   port: setting('PORT', 3000, integer(0, 65535), 'Port to listen on; 0 takes a free one.'),
   host: setting('HOST', '0.0.0.0', anyText, 'Address to listen on.'),
-  redisUrl: setting('REDIS_URL', undefined, optional(urlOf(['redis:', 'rediss:'], 'a redis:// or rediss:// URL')), 'Redis to use. Unset: a private redis-server in the data folder.', true),
+  redisUrl: setting(
+    'REDIS_URL',
+    undefined,
+    optional(urlOf(['redis:', 'rediss:'], 'a redis:// or rediss:// URL')),
+    'Redis to use. Unset: a private redis-server in the data folder.',
+    true,
+  ),
   dataDir: setting('DATA_DIR', './data', anyText, 'Folder of the private redis-server.'),
-  namespace: setting('NAMESPACE', 'tl', matching(/^[a-z0-9-]{1,32}$/, '1 to 32 of a-z, 0-9 and -'), 'What all keys in Redis begin with.'),
-  sessionSecret: setting('SESSION_SECRET', undefined, optional(matching(/^.{16,}$/s, 'at least 16 characters')), 'Signs the session cookie. Unset: made once and kept in Redis.', true),
+  namespace: setting(
+    'NAMESPACE',
+    'tl',
+    matching(/^[a-z0-9-]{1,32}$/, '1 to 32 of a-z, 0-9 and -'),
+    'What all keys in Redis begin with.',
+  ),
+  sessionSecret: setting(
+    'SESSION_SECRET',
+    undefined,
+    optional(matching(/^.{16,}$/s, 'at least 16 characters')),
+    'Signs the session cookie. Unset: made once and kept in Redis.',
+    true,
+  ),
   sessionTtlMs: setting('SESSION_TTL_MS', 86_400_000, integer(1000), 'Life of a session that isn’t used.'),
   basePath: setting('BASE_PATH', '', basePath, 'Path under which everything is served.'),
-  publicUrl: setting('PUBLIC_URL', undefined, optional(webUrl), 'Where browsers find the service; compared with Origin. Unset: the Host header.'),
-  allowedOrigins: setting<readonly string[]>('ALLOWED_ORIGINS', [], origins, 'Further origins whose pages may post.'),
-  tlsCert: setting('TLS_CERT', undefined, optional(anyText), 'Certificate file (PEM); makes it HTTPS, read again when it changes.'),
+  publicUrl: setting(
+    'PUBLIC_URL',
+    undefined,
+    optional(webUrl),
+    'Where browsers find the service; compared with Origin. Unset: the Host header.',
+  ),
+  allowedOrigins: setting<readonly string[]>(
+    'ALLOWED_ORIGINS',
+    [],
+    origins,
+    'Further origins whose pages may post.',
+  ),
+  tlsCert: setting(
+    'TLS_CERT',
+    undefined,
+    optional(anyText),
+    'Certificate file (PEM); makes it HTTPS, read again when it changes.',
+  ),
   tlsKey: setting('TLS_KEY', undefined, optional(anyText), 'Key file (PEM) of the certificate.'),
-  httpRedirectPort: setting('HTTP_REDIRECT_PORT', undefined, optional(integer(0, 65535)), 'With TLS: port that sends plain HTTP to HTTPS.'),
-  trustProxy: setting('TRUST_PROXY', undefined, optional(trustProxy), 'Proxies in front whose X-Forwarded headers are believed: how many, or which.'),
-  logLevel: setting<string>('LOG_LEVEL', 'info', matching(new RegExp(`^(${LOG_LEVELS.join('|')})$`), LOG_LEVELS.join(', ')), 'Least level that is logged.'),
-  heartbeatMs: setting('HEARTBEAT_MS', 15_000, duration, 'Longest quiet on a stream; a client may ask for less.'),
-  pollWaitMs: setting('POLL_WAIT_MS', 25_000, duration, 'Longest that a poll is held; a client may ask for less.'),
-  confirmMs: setting('CONFIRM_MS', 10_000, duration, 'A stream opened with confirm=1 must be confirmed within this.'),
+  httpRedirectPort: setting(
+    'HTTP_REDIRECT_PORT',
+    undefined,
+    optional(integer(0, 65535)),
+    'With TLS: port that sends plain HTTP to HTTPS.',
+  ),
+  trustProxy: setting(
+    'TRUST_PROXY',
+    undefined,
+    optional(trustProxy),
+    'Proxies in front whose X-Forwarded headers are believed: how many, or which.',
+  ),
+  logLevel: setting<string>(
+    'LOG_LEVEL',
+    'info',
+    matching(new RegExp(`^(${LOG_LEVELS.join('|')})$`), LOG_LEVELS.join(', ')),
+    'Least level that is logged.',
+  ),
+  heartbeatMs: setting(
+    'HEARTBEAT_MS',
+    15_000,
+    duration,
+    'Longest quiet on a stream; a client may ask for less.',
+  ),
+  pollWaitMs: setting(
+    'POLL_WAIT_MS',
+    25_000,
+    duration,
+    'Longest that a poll is held; a client may ask for less.',
+  ),
+  confirmMs: setting(
+    'CONFIRM_MS',
+    10_000,
+    duration,
+    'A stream opened with confirm=1 must be confirmed within this.',
+  ),
   leaseMs: setting('LEASE_MS', 60_000, duration, 'How long a confirmation holds.'),
-  streamMaxAgeMs: setting('STREAM_MAX_AGE_MS', 1_800_000, duration, 'Age at which a stream is ended, give or take a fifth.'),
+  streamMaxAgeMs: setting(
+    'STREAM_MAX_AGE_MS',
+    1_800_000,
+    duration,
+    'Age at which a stream is ended, give or take a fifth.',
+  ),
   stallMs: setting('STALL_MS', 30_000, duration, 'A socket that takes nothing for so long is ended.'),
   drainMs: setting('DRAIN_MS', 10_000, duration, 'Longest that a stop waits for requests under way.'),
   byeSpreadMs: setting('BYE_SPREAD_MS', 5000, duration, 'Clients sent away come back spread over this.'),
   journalEntries: setting('JOURNAL_ENTRIES', 100_000, integer(1), 'Entries that the journal keeps, about.'),
   roomLogEntries: setting('ROOM_LOG_ENTRIES', 10_000, integer(1), 'Entries that each room keeps, about.'),
-  windowEntries: setting('WINDOW_ENTRIES', 10_000, integer(1), 'Newest entries that a process keeps in memory.'),
+  windowEntries: setting(
+    'WINDOW_ENTRIES',
+    10_000,
+    integer(1),
+    'Newest entries that a process keeps in memory.',
+  ),
   windowBytes: setting('WINDOW_BYTES', 33_554_432, integer(1), 'Most bytes of them.'),
   pageEntries: setting('PAGE_ENTRIES', 200, integer(1), 'Entries of one room read from its log at once.'),
   tailBatchEntries: setting('TAIL_BATCH_ENTRIES', 1000, integer(1), 'Entries of the journal read at once.'),
@@ -120,22 +197,27 @@ export type Config = { readonly [K in Name]: Settings[K]['initial'] | ReturnType
 const NAMES = Object.keys(SETTINGS) as Name[];
 
 /** The settings of somebody who sets nothing. */
-export const DEFAULTS = Object.fromEntries(NAMES.map((name) => [name, SETTINGS[name].initial])) as unknown as Config;
+export const DEFAULTS = Object.fromEntries(
+  NAMES.map((name) => [name, SETTINGS[name].initial]),
+) as unknown as Config;
 
 /** What was asked for on the command line. */
 export type Asked = { readonly kind: 'help' } | { readonly kind: 'run'; readonly config: Config };
 
 /** Reads the settings; a flag wins over its variable, and an empty variable counts as unset. Throws a StartError. */
-export function configFrom(env: Readonly<Record<string, string | undefined>>, argv: readonly string[]): Asked {
+export function configFrom(
+  env: Readonly<Record<string, string | undefined>>,
+  argv: readonly string[],
+): Asked {
   const flags = readFlags(argv);
   if (flags['help'] === true) return { kind: 'help' };
   const config = Object.fromEntries(
     NAMES.map((name) => {
       const { env: variable, initial } = SETTINGS[name];
       const flag = flags[flagOf(name)];
-      if (typeof flag === 'string') return [name, valueOf(name, `--${flagOf(name)}`, flag)];
+      if (typeof flag === 'string') return [name, read(name, `--${flagOf(name)}`, flag)];
       const value = env[variable];
-      return [name, value === undefined || value === '' ? initial : valueOf(name, variable, value)];
+      return [name, value === undefined || value === '' ? initial : read(name, variable, value)];
     }),
   ) as unknown as Config;
   if ((config.tlsCert === undefined) !== (config.tlsKey === undefined)) {
@@ -150,13 +232,14 @@ export function configFrom(env: Readonly<Record<string, string | undefined>>, ar
 function readFlags(argv: readonly string[]): Record<string, unknown> {
   const options = Object.fromEntries(NAMES.map((name) => [flagOf(name), { type: 'string' as const }]));
   try {
-    return parseArgs({ args: [...argv], options: { ...options, help: { type: 'boolean' } }, strict: true }).values;
+    return parseArgs({ args: [...argv], options: { ...options, help: { type: 'boolean' } }, strict: true })
+      .values;
   } catch (error) {
     throw new StartError(`${(error as Error).message.split('. ')[0]}. Try --help.`);
   }
 }
 
-function valueOf(name: Name, source: string, text: string): unknown {
+function read(name: Name, source: string, text: string): unknown {
   const { parse, isSecret } = SETTINGS[name];
   try {
     return parse(text);

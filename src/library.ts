@@ -4,8 +4,8 @@ import type { Router } from 'express';
 import { pino } from 'pino';
 import { type Config, DEFAULTS } from './config.ts';
 import type { UserHook } from './http/authority.ts';
-import type { Log } from './log/logger.ts';
 import { declineUpgrade } from './http/decline-upgrade.ts';
+import type { Log } from './log/logger.ts';
 import { openService } from './open-service.ts';
 
 /** Settings as in the README's table (camelCase), and what only an embedding application can give. */
@@ -31,9 +31,13 @@ export interface Throughline {
  * Starts the chat as part of another Express application. Rejects with a StartError (one sentence) where Redis can't be
  * used. Set `basePath` to where it is mounted, so that its cookie stays there.
  */
-export async function createThroughline({ user, log, ...settings }: ThroughlineOptions = {}): Promise<Throughline> {
+export async function createThroughline({
+  user,
+  log,
+  ...settings
+}: ThroughlineOptions = {}): Promise<Throughline> {
   const config: Config = { ...DEFAULTS, ...settings };
-  const service = await openService(config, log ?? pino({ level: config.logLevel }), user);
+  const service = await openService(config, log ?? pino({ level: config.logLevel }), { user });
   return {
     router: service.router,
     upgrade: declineUpgrade,

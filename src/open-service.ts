@@ -1,11 +1,17 @@
 import { RedisStore } from 'connect-redis';
 import type { Router } from 'express';
 import session from 'express-session';
+import { createRouter } from './app.ts';
 import { MAIN_SITE } from './chat/rooms.ts';
 import type { Config } from './config.ts';
-import { createRouter } from './app.ts';
 import { Delivery } from './delivery/delivery.ts';
-import { type Authority, HostAuthority, SESSION_COOKIE, SessionAuthority, type UserHook } from './http/authority.ts';
+import {
+  type Authority,
+  HostAuthority,
+  SESSION_COOKIE,
+  SessionAuthority,
+  type UserHook,
+} from './http/authority.ts';
 import { Appender } from './log/append.ts';
 import { connect, type RedisAddress } from './log/connections.ts';
 import { startEmbeddedRedis } from './log/embedded-redis.ts';
@@ -29,11 +35,24 @@ export interface OpenService {
   close(): Promise<void>;
 }
 
+interface OpenOptions {
+  readonly user?: UserHook | undefined;
+  /** Gives up the start, which takes minutes where a private Redis has gigabytes to load. */
+  readonly signal?: AbortSignal | undefined;
+}
+
 const READY_WITHIN_MS = 3000;
 
 /** Puts the service together over Redis: the configured one, or one of its own. Throws a StartError. */
-export async function openService(config: Config, log: Log, user?: UserHook): Promise<OpenService> {
-  const embedded = config.redisUrl === undefined ? await startEmbeddedRedis({ dataDir: config.dataDir, log }) : undefined;
+export async function openService(
+  config: Config,
+  log: Log,
+  { user, signal }: OpenOptions = {},
+): Promise<OpenService> {
+  const embedded =
+    config.redisUrl === undefined
+      ? await startEmbeddedRedis({ dataDir: config.dataDir, log, signal })
+      : undefined;
   const address: RedisAddress = embedded ? { path: embedded.socketPath } : { url: config.redisUrl as string };
   try {
     return await compose(config, log, user, address, async () => embedded?.close());
@@ -65,7 +84,11 @@ async function compose(
     delivery.suspectRollback = () => tail.suspect();
 
     const secret = config.sessionSecret ?? (await sharedSecret(commands, keys));
-    const store = new RedisStore({ client: commands, prefix: keys.sessionPrefix, ttl: Math.ceil(config.sessionTtlMs / 1000) });
+    const store = new RedisStore({
+      client: commands,
+      prefix: keys.sessionPrefix,
+      ttl: Math.ceil(config.sessionTtlMs / 1000),
+    });
     const authority: Authority = user
       ? new HostAuthority(user)
       : new SessionAuthority(store, secret, config.sessionTtlMs, names, rooms);

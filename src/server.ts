@@ -21,17 +21,26 @@ export interface RunningServer {
 const KEEP_ALIVE_MS = 75_000;
 const CERTIFICATE_CHECK_MS = 5000;
 
-/** Starts the service and its server. Throws a StartError; then nothing is left running. */
-export async function startServer(config: Config, log: Log): Promise<RunningServer> {
-  const service = await openService(config, log);
+/** Starts the service and its server. Throws a StartError, or the reason of a signal that gave the start up; then nothing is left running. */
+export async function startServer(config: Config, log: Log, signal?: AbortSignal): Promise<RunningServer> {
+  const service = await openService(config, log, { signal });
   try {
     const app = express();
     app.disable('x-powered-by').disable('etag');
     if (config.trustProxy !== undefined) app.set('trust proxy', config.trustProxy);
     app.use(config.basePath || '/', service.router);
-    const tls = config.tlsCert !== undefined && config.tlsKey !== undefined ? { cert: config.tlsCert, key: config.tlsKey } : undefined;
-    const options = { keepAlive: true, keepAliveTimeout: KEEP_ALIVE_MS, headersTimeout: KEEP_ALIVE_MS + 5000 };
-    const server = tls ? createTlsServer({ ...options, ...certificate(tls) }, app) : createServer(options, app);
+    const tls =
+      config.tlsCert !== undefined && config.tlsKey !== undefined
+        ? { cert: config.tlsCert, key: config.tlsKey }
+        : undefined;
+    const options = {
+      keepAlive: true,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      headersTimeout: KEEP_ALIVE_MS + 5000,
+    };
+    const server = tls
+      ? createTlsServer({ ...options, ...certificate(tls) }, app)
+      : createServer(options, app);
     server.on('upgrade', declineUpgrade);
     const stopWatching = tls ? watchCertificate(tls, server as TlsServer, log) : () => {};
     await listen(server, config.port, config.host);
@@ -41,7 +50,10 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     let closing: Promise<void> | undefined;
     const close = async () => {
       stopWatching();
-      const drained = Promise.all([closed(server, config.drainMs), redirect && closed(redirect, config.drainMs)]);
+      const drained = Promise.all([
+        closed(server, config.drainMs),
+        redirect && closed(redirect, config.drainMs),
+      ]);
       service.endReaders();
       await drained;
       await service.close();
@@ -59,7 +71,12 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
 function listen(server: Server | TlsServer, port: number, host: string): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
-      const why = error.code === 'EADDRINUSE' ? 'it is in use' : error.code === 'EACCES' ? 'it needs more rights' : error.message;
+      const why =
+        error.code === 'EADDRINUSE'
+          ? 'it is in use'
+          : error.code === 'EACCES'
+            ? 'it needs more rights'
+            : error.message;
       reject(new StartError(`Port ${port} of ${host} can’t be listened on: ${why}.`));
     });
     server.listen(port, host, () => resolve());
@@ -96,7 +113,8 @@ function watchCertificate(paths: { cert: string; key: string }, server: TlsServe
       log.error({ err: error }, 'the new certificate can’t be used; the old one stays');
     }
   };
-  for (const path of [paths.cert, paths.key]) watchFile(path, { interval: CERTIFICATE_CHECK_MS, persistent: false }, reload);
+  for (const path of [paths.cert, paths.key])
+    watchFile(path, { interval: CERTIFICATE_CHECK_MS, persistent: false }, reload);
   return () => {
     for (const path of [paths.cert, paths.key]) unwatchFile(path, reload);
   };

@@ -1,3 +1,4 @@
+import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Config } from '../src/config.ts';
 import type { RunningServer } from '../src/server.ts';
@@ -66,7 +67,8 @@ describe.each(carriers)('over $name', (carrier) => {
     await person.post('before');
     const follower = carrier.follow(person, ['lobby']);
     if (carrier.name.startsWith('SSE')) await waitFor('hello', () => follower.all.length > 0);
-    else await waitFor('the first poll', () => new Promise((resolve) => setTimeout(() => resolve(true), 100)));
+    else
+      await waitFor('the first poll', () => new Promise((resolve) => setTimeout(() => resolve(true), 100)));
     await person.post('after');
     await untilTold(follower, ['after']);
     await follower.cut();
@@ -98,7 +100,10 @@ describe.each(carriers)('over $name', (carrier) => {
     const texts = numbered(0, 40);
     for (const [i, text] of texts.entries()) await person.post(text, rooms[(i * 7) % 3]);
     const follower = carrier.follow(person, ['a', 'c'], cursor);
-    await untilTold(follower, texts.filter((_, i) => (i * 7) % 3 !== 1));
+    await untilTold(
+      follower,
+      texts.filter((_, i) => (i * 7) % 3 !== 1),
+    );
     await follower.cut();
   });
 
@@ -109,7 +114,12 @@ describe.each(carriers)('over $name', (carrier) => {
     await redis.client.xtrim(log(), 'MAXLEN', 4);
     const follower = carrier.follow(person, ['lobby'], cursor);
     await untilTold(follower, numbered(6, 10));
-    expect(follower.events[0]).toMatchObject({ kind: 'gap', room: 'lobby', reason: 'trimmed', oldest: ids[6] });
+    expect(follower.events[0]).toMatchObject({
+      kind: 'gap',
+      room: 'lobby',
+      reason: 'trimmed',
+      oldest: ids[6],
+    });
     expect(follower.events.filter(({ kind }) => kind === 'gap')).toHaveLength(1);
     await follower.cut();
   });
@@ -129,19 +139,25 @@ describe.each(carriers)('over $name', (carrier) => {
     await follower.cut();
   });
 
-  test.each(['at the cursor', 'after the cursor', 'in the middle'])('an entry erased %s is no gap', async (where) => {
-    const { person, log, journal } = await serve({ windowEntries: 2 });
-    await postAll(person, numbered(0, 3));
-    const { cursor } = await person.history();
-    const ids = [cursor.split('.')[1] as string, ...(await postAll(person, numbered(3, 9)))];
-    const erased = { 'at the cursor': 0, 'after the cursor': 1, 'in the middle': 3 }[where] as number;
-    await redis.client.xdel(log(), ids[erased] as string);
-    await redis.client.xdel(journal, ids[erased] as string);
-    const follower = carrier.follow(person, ['lobby'], cursor);
-    await untilTold(follower, numbered(3, 9).filter((_, i) => i !== erased - 1));
-    expect(follower.events.filter(({ kind }) => kind === 'gap')).toEqual([]);
-    await follower.cut();
-  });
+  test.each(['at the cursor', 'after the cursor', 'in the middle'])(
+    'an entry erased %s is no gap',
+    async (where) => {
+      const { person, log, journal } = await serve({ windowEntries: 2 });
+      await postAll(person, numbered(0, 3));
+      const { cursor } = await person.history();
+      const ids = [cursor.split('.')[1] as string, ...(await postAll(person, numbered(3, 9)))];
+      const erased = { 'at the cursor': 0, 'after the cursor': 1, 'in the middle': 3 }[where] as number;
+      await redis.client.xdel(log(), ids[erased] as string);
+      await redis.client.xdel(journal, ids[erased] as string);
+      const follower = carrier.follow(person, ['lobby'], cursor);
+      await untilTold(
+        follower,
+        numbered(3, 9).filter((_, i) => i !== erased - 1),
+      );
+      expect(follower.events.filter(({ kind }) => kind === 'gap')).toEqual([]);
+      await follower.cut();
+    },
+  );
 
   test('what is no cursor, or one of another history, is a gap and the stream goes on', async () => {
     const { person } = await serve();
@@ -157,18 +173,13 @@ describe.each(carriers)('over $name', (carrier) => {
     }
   });
 
-  test('a wiped Redis is a rollback gap for those who read, and they hear what is said next', async () => {
-    const { person, config, journal } = await serve();
+  test('a history that was wiped is a rollback gap, and what is said next is heard', async () => {
+    const { person, config, journal, log } = await serve();
     await postAll(person, numbered(0, 3));
     const follower = carrier.follow(person, ['lobby'], (await person.history()).cursor);
-    const session = await redis.client.keys(`${config.namespace}:sess:*`);
-    const kept = await Promise.all(session.map(async (key) => [key, (await redis.client.get(key)) as string] as const));
-    const all = await redis.client.keys(`${config.namespace}:*`);
-    await redis.client.del(...all);
-    for (const [key, value] of kept) await redis.client.set(key, value);
+    await redis.client.del(journal, log(), `${config.namespace}:{0}:epoch`);
     await waitFor('the gap', () => follower.events.some(({ kind }) => kind === 'gap'));
     expect(follower.events[0]).toMatchObject({ kind: 'gap', reason: 'rollback', room: 'lobby' });
-    await waitFor('the lobby', async () => (await person.get('/api/rooms/lobby')).ok);
     await person.post('anew');
     await untilTold(follower, ['anew']);
     expect(await redis.client.xlen(journal)).toBe(1);
@@ -219,7 +230,11 @@ test('a tail outrun by trimming goes on from the room logs: no rollback, nothing
   const { person, journal, urls } = await serve({ tailBatchEntries: 2, windowEntries: 3 }, 2);
   const { cursor } = await person.history();
   const [stream] = carriers;
-  const follower = (stream as (typeof carriers)[number]).follow(person.at(urls[1] as string), ['lobby'], cursor);
+  const follower = (stream as (typeof carriers)[number]).follow(
+    person.at(urls[1] as string),
+    ['lobby'],
+    cursor,
+  );
   await waitFor('hello', () => follower.all.length > 0);
   const posts = numbered(0, 200).map((text) => person.post(text));
   const trims = Array.from({ length: 50 }, () => redis.client.xtrim(journal, 'MAXLEN', 1));
@@ -232,4 +247,72 @@ test('a tail outrun by trimming goes on from the room logs: no rollback, nothing
   const history = await redis.client.xrange(`${journal.replace('journal', 'log')}:main/lobby`, '-', '+');
   expect(ids).toEqual(history.map(([id]) => id));
   await follower.cut();
+});
+
+test('FLUSHALL under a blocked read is a rollback gap, and the lobby is there again', async () => {
+  const own = await startTestRedis();
+  const server = await startTestServer(testConfig(own));
+  try {
+    const person = await Person.logIn(server.url);
+    await postAll(person, numbered(0, 3));
+    const follower = (carriers[0] as (typeof carriers)[number]).follow(
+      person,
+      ['lobby'],
+      (await person.history()).cursor,
+    );
+    await waitFor('hello', () => follower.all.length > 0);
+    await own.client.flushall();
+    await waitFor('the gap', () => follower.events.length > 0);
+    expect(follower.events).toMatchObject([{ kind: 'gap', reason: 'rollback', room: 'lobby' }]);
+    const again = await waitFor('a log-in', async () => Person.logIn(server.url).catch(() => undefined));
+    await waitFor('the lobby', async () => (await again.get('/api/rooms/lobby')).ok);
+    await again.post('anew');
+    await untilTold(follower, ['anew']);
+    await follower.cut();
+  } finally {
+    await server.close();
+    await own.stop();
+  }
+});
+
+test('an HTTP/1.0 client is streamed to without chunks', async () => {
+  const { person, urls } = await serve();
+  const { port } = new URL(urls[0] as string);
+  const socket = connect(Number(port), '127.0.0.1');
+  let text = '';
+  socket.on('data', (bytes) => {
+    text += bytes;
+  });
+  socket.write(`GET /api/stream?rooms=lobby HTTP/1.0\r\nCookie: ${person.cookie}\r\n\r\n`);
+  await waitFor('hello', () => text.includes('event: hello'));
+  await person.post('plain');
+  await waitFor('the message', () => text.includes('"text":"plain"'));
+  expect(text.toLowerCase()).not.toContain('transfer-encoding');
+  socket.destroy();
+});
+
+test('a reader that takes nothing is not written to, falls behind, and costs no memory; one that stalls is ended', async () => {
+  const { person, urls } = await serve({ stallMs: 3000, windowEntries: 20, windowBytes: 200_000 });
+  const { port } = new URL(urls[0] as string);
+  const { cursor } = await person.history();
+  const sockets = Array.from({ length: 50 }, () => {
+    const socket = connect(Number(port), '127.0.0.1');
+    socket.on('error', () => {});
+    socket.write(
+      `GET /api/stream?rooms=lobby&after=${cursor} HTTP/1.1\r\nHost: x\r\nCookie: ${person.cookie}\r\n\r\n`,
+    );
+    return socket;
+  });
+  await Promise.all(sockets.map((socket) => new Promise((resolve) => socket.once('data', resolve))));
+  for (const socket of sockets) socket.pause();
+  const before = process.memoryUsage().rss;
+  const text = 'x'.repeat(4000);
+  for (let i = 0; i < 2000; i++) await person.post(text);
+  // 50 readers × 8 MB would be 400 MB if they were buffered for; the sockets' own buffers are the kernel's.
+  expect(process.memoryUsage().rss - before).toBeLessThan(150 * 1024 * 1024);
+  const slow = sockets.pop() as (typeof sockets)[number];
+  const closed = sockets.map((socket) => new Promise((resolve) => socket.once('close', resolve)));
+  for (const socket of sockets) socket.resume();
+  slow.destroy();
+  await Promise.all(closed);
 });

@@ -1,14 +1,5 @@
-interface User {
-  readonly id: string;
-  readonly name: string;
-}
-
-interface Message {
-  readonly id: string;
-  readonly at: number;
-  readonly user: User;
-  readonly text: string;
-}
+import type { MessageEntry as Message } from '../chat/entries.ts';
+import type { User } from '../chat/users.ts';
 
 interface History {
   readonly events: readonly Message[];

@@ -20,8 +20,14 @@ const draft = z.strictObject({
   text: z
     .string('must be a string')
     .refine((text) => text.trim() !== '', 'must not be empty')
-    .refine((text) => lengthOf(text) <= MAX_TEXT_CHARACTERS, `must have at most ${MAX_TEXT_CHARACTERS} characters`)
-    .refine(isPlainText, 'must not have control characters other than tab and line ends, nor half a surrogate pair'),
+    .refine(
+      (text) => lengthOf(text) <= MAX_TEXT_CHARACTERS,
+      `must have at most ${MAX_TEXT_CHARACTERS} characters`,
+    )
+    .refine(
+      isPlainText,
+      'must not have control characters other than tab and line ends, nor half a surrogate pair',
+    ),
   clientId: clientId.optional(),
   formToken: z.string().optional(),
 });
@@ -32,9 +38,14 @@ const draft = z.strictObject({
  */
 export function parseDraft(body: unknown, idempotencyKey?: string): Draft {
   const { text, clientId: inBody } = parse(draft, body);
-  const inHeader = idempotencyKey === undefined ? undefined : parse(z.object({ clientId }), { clientId: idempotencyKey }).clientId;
+  const inHeader =
+    idempotencyKey === undefined
+      ? undefined
+      : parse(z.object({ clientId }), { clientId: idempotencyKey }).clientId;
   if (inBody !== undefined && inHeader !== undefined && inBody !== inHeader) {
-    throw new Refusal('invalid_field', 'clientId and the Idempotency-Key header differ.', { field: 'clientId' });
+    throw new Refusal('invalid_field', 'clientId and the Idempotency-Key header differ.', {
+      field: 'clientId',
+    });
   }
   const key = inBody ?? inHeader;
   return key === undefined ? { text } : { text, clientId: key };

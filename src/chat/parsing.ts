@@ -9,5 +9,7 @@ export function parse<T>(schema: z.ZodType<T>, value: unknown): T {
   const unknownKey = issue?.code === 'unrecognized_keys' ? issue.keys[0] : undefined;
   const field = unknownKey ?? issue?.path.join('.') ?? '';
   const message = unknownKey === undefined ? (issue?.message ?? 'is not valid') : 'is not known here';
-  throw new Refusal('invalid_field', field === '' ? `The body ${message}.` : `${field} ${message}.`, { field });
+  throw new Refusal('invalid_field', field === '' ? `The body ${message}.` : `${field} ${message}.`, {
+    field,
+  });
 }

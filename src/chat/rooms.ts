@@ -40,7 +40,10 @@ const roomDraft = z.strictObject({
     .string('must be a string')
     .transform((title) => title.normalize('NFC').trim())
     .refine(isOneLine, 'must not have control characters, line breaks or text-direction overrides')
-    .refine((title) => lengthOf(title) <= MAX_TITLE_CHARACTERS, `must have at most ${MAX_TITLE_CHARACTERS} characters`)
+    .refine(
+      (title) => lengthOf(title) <= MAX_TITLE_CHARACTERS,
+      `must have at most ${MAX_TITLE_CHARACTERS} characters`,
+    )
     .optional(),
   formToken: z.string().optional(),
 });
@@ -59,9 +62,12 @@ export function parseRoomDraft(body: unknown): { room: RoomName; title: string }
 /** Reads `a,b,c`, each room once. Refusal: `invalid_field`. */
 export function parseRoomList(list: string): RoomName[] {
   const names = new Set(list.split(',').filter((name) => name !== ''));
-  if (names.size === 0) throw new Refusal('invalid_field', 'rooms must name at least one room.', { field: 'rooms' });
+  if (names.size === 0)
+    throw new Refusal('invalid_field', 'rooms must name at least one room.', { field: 'rooms' });
   if (names.size > MAX_ROOMS_A_REQUEST) {
-    throw new Refusal('invalid_field', `rooms must name at most ${MAX_ROOMS_A_REQUEST} rooms.`, { field: 'rooms' });
+    throw new Refusal('invalid_field', `rooms must name at most ${MAX_ROOMS_A_REQUEST} rooms.`, {
+      field: 'rooms',
+    });
   }
   return Array.from(names, parseRoomName);
 }

@@ -17,7 +17,10 @@ const displayName = z
   .transform((name) => name.normalize('NFC').trim())
   .refine(isOneLine, 'must not have control characters, line breaks or text-direction overrides')
   .refine((name) => foldName(name) !== '', 'must have at least one visible character')
-  .refine((name) => lengthOf(name) <= MAX_NAME_CHARACTERS, `must have at most ${MAX_NAME_CHARACTERS} characters`);
+  .refine(
+    (name) => lengthOf(name) <= MAX_NAME_CHARACTERS,
+    `must have at most ${MAX_NAME_CHARACTERS} characters`,
+  );
 
 const guestLogIn = z.strictObject({ name: displayName, formToken: z.string().optional() });
 

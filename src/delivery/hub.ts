@@ -14,7 +14,10 @@ export class Hub {
     this.#everyone.add(reader);
     for (const address of addresses) {
       let readers = this.#readers.get(address);
-      if (readers === undefined) this.#readers.set(address, (readers = new Set()));
+      if (readers === undefined) {
+        readers = new Set();
+        this.#readers.set(address, readers);
+      }
       readers.add(reader);
     }
   }

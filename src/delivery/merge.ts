@@ -1,5 +1,5 @@
-import type { GapReason } from '../chat/entries.ts';
 import { formatCursor } from '../chat/cursors.ts';
+import type { GapNotice, GapReason } from '../chat/entries.ts';
 import { compareIds, earlierId, type StreamId } from '../chat/ids.ts';
 import { type RoomKey, roomNameOf } from '../chat/rooms.ts';
 import type { RoomPage } from '../log/read.ts';
@@ -8,8 +8,14 @@ import { Run } from './run.ts';
 import type { Window } from './window.ts';
 
 /** A `gap` in its encoded form; `cursor` only on the last of several that go on from the same place. */
-export function gapFrame(room: RoomKey, after: string, oldest: StreamId | undefined, reason: GapReason, cursor?: string): Frame {
-  const notice = { kind: 'gap', room: roomNameOf(room), after, oldest: oldest ?? null, reason };
+export function gapFrame(
+  room: RoomKey,
+  after: string,
+  oldest: StreamId | undefined,
+  reason: GapReason,
+  cursor?: string,
+): Frame {
+  const notice: GapNotice = { kind: 'gap', room: roomNameOf(room), after, oldest: oldest ?? null, reason };
   return new Frame('gap', JSON.stringify(notice), cursor === undefined ? {} : { cursor });
 }
 
@@ -30,7 +36,8 @@ export function mergePages(
       const cursor = formatCursor(window.epoch, page.floor);
       told.push({ id: page.floor, frame: () => gapFrame(page.room, after, page.oldest, 'trimmed', cursor) });
     }
-    for (const entry of page.entries) told.push({ id: entry.id, frame: () => window.frameOf(page.room, entry) });
+    for (const entry of page.entries)
+      told.push({ id: entry.id, frame: () => window.frameOf(page.room, entry) });
   }
   told.sort((a, b) => compareIds(a.id, b.id));
   const frames: Frame[] = [];

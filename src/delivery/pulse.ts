@@ -51,9 +51,15 @@ export class Pulse {
 
   /** Says `hello`; `cursor` is the one resumed from. */
   start(cursor: string | undefined): void {
-    const hello: HelloNotice = { kind: 'hello', nonce: this.#options.nonce, heartbeat: this.#options.heartbeatMs };
+    const hello: HelloNotice = {
+      kind: 'hello',
+      nonce: this.#options.nonce,
+      heartbeat: this.#options.heartbeatMs,
+    };
     const retryMs = Math.round(MIN_RECONNECT_MS + Math.random() * RECONNECT_SPREAD_MS);
-    this.#sink.notice(new Frame('hello', JSON.stringify(hello), cursor === undefined ? { retryMs } : { cursor, retryMs }));
+    this.#sink.notice(
+      new Frame('hello', JSON.stringify(hello), cursor === undefined ? { retryMs } : { cursor, retryMs }),
+    );
     this.#timer = setTimeout(() => {
       this.#sink.pad();
       this.#timer = setTimeout(() => this.#beat(), PROOF_AFTER_MS - PAD_AFTER_MS);
@@ -74,16 +80,22 @@ export class Pulse {
     if (isDue && !this.#sink.isFull) {
       const beat: HeartbeatNotice = { kind: 'heartbeat', n: ++this.#beats };
       const reader = this.#reader;
-      this.#sink.notice(new Frame('heartbeat', JSON.stringify(beat), reader.isLevel ? { cursor: reader.cursor } : {}));
+      this.#sink.notice(
+        new Frame('heartbeat', JSON.stringify(beat), reader.isLevel ? { cursor: reader.cursor } : {}),
+      );
     }
     const nextMs = isDue ? this.#options.heartbeatMs : this.#options.heartbeatMs - quietMs;
-    this.#timer = setTimeout(() => this.#beat(), Math.max(10, Math.min(nextMs, this.#confirmBy - age, this.#lifeMs - age)));
+    this.#timer = setTimeout(
+      () => this.#beat(),
+      Math.max(10, Math.min(nextMs, this.#confirmBy - age, this.#lifeMs - age)),
+    );
   }
 
   async #askForConfirmation(age: number): Promise<void> {
     this.#confirmBy = age + HEARTBEATS_A_CONFIRMATION * this.#options.heartbeatMs;
     try {
-      if ((await this.#options.confirmation?.isConfirmed()) === false) this.#reader.end(this.#comeBack('not_confirmed'));
+      if ((await this.#options.confirmation?.isConfirmed()) === false)
+        this.#reader.end(this.#comeBack('not_confirmed'));
     } catch {
       // Redis is away: nobody can confirm, so nobody is blamed.
     }

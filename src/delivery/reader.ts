@@ -205,7 +205,9 @@ export class Reader {
     this.#isReading = true;
     const after = this.#cursor;
     const end = window.end;
-    const page = await this.#insist(generation, () => this.#around.readPage(this.#rooms, after, end, pageEntries));
+    const page = await this.#insist(generation, () =>
+      this.#around.readPage(this.#rooms, after, end, pageEntries),
+    );
     if (page === undefined) return;
     if (page.facts.epoch !== window.epoch || judge(after, page.facts) === 'rollback') {
       return this.#gapAll('rollback', formatCursor(window.epoch, after), () => {});

@@ -16,7 +16,10 @@ export class Run {
   }
 
   get sse(): Buffer {
-    this.#sse ??= this.frames.length === 1 && this.frames[0] ? this.frames[0].sse : Buffer.concat(this.frames.map((frame) => frame.sse));
+    this.#sse ??=
+      this.frames.length === 1 && this.frames[0]
+        ? this.frames[0].sse
+        : Buffer.concat(this.frames.map((frame) => frame.sse));
     return this.#sse;
   }
 }

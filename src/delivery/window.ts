@@ -1,9 +1,9 @@
-import { entryJson } from '../chat/entries.ts';
 import { formatCursor } from '../chat/cursors.ts';
+import type { LoggedEntry } from '../chat/entries.ts';
+import { entryJson } from '../chat/entries.ts';
 import { compareIds, type StreamId, ZERO_ID } from '../chat/ids.ts';
 import { type RoomKey, roomNameOf } from '../chat/rooms.ts';
 import type { JournalEnd, JournalEntry } from '../log/journal.ts';
-import type { LoggedEntry } from '../chat/entries.ts';
 import { Frame } from './frame.ts';
 import { Run } from './run.ts';
 
@@ -123,11 +123,15 @@ export class Window {
     this.#bytes += bytes;
     if (room !== undefined) {
       let lane = this.#lanes.get(room);
-      if (lane === undefined) this.#lanes.set(room, (lane = new Queue()));
+      if (lane === undefined) {
+        lane = new Queue();
+        this.#lanes.set(room, lane);
+      }
       lane.push(item);
     }
     this.#end = entry.id;
-    while (this.#all.length > this.#bounds.windowEntries || this.#bytes > this.#bounds.windowBytes) this.#drop();
+    while (this.#all.length > this.#bounds.windowEntries || this.#bytes > this.#bounds.windowBytes)
+      this.#drop();
   }
 
   #drop(): void {
@@ -143,7 +147,9 @@ export class Window {
 
   /** An entry of a room in its encoded form. */
   frameOf(room: RoomKey, entry: LoggedEntry): Frame {
-    return new Frame(entry.kind, entryJson(roomNameOf(room), entry), { cursor: formatCursor(this.#epoch, entry.id) });
+    return new Frame(entry.kind, entryJson(roomNameOf(room), entry), {
+      cursor: formatCursor(this.#epoch, entry.id),
+    });
   }
 
   /** Whether all after `id`, up to the window's end, is in the window. */
@@ -169,10 +175,13 @@ export class Window {
    */
   read(from: number, rooms: readonly RoomKey[], maxBytes: number): { run: Run; position: number } {
     const only = rooms.length === 1 ? this.#lanes.get(rooms[0] as RoomKey) : undefined;
-    const shared = only?.runs.find((known) => known.from === from && known.to === this.#position && known.maxBytes === maxBytes);
+    const shared = only?.runs.find(
+      (known) => known.from === from && known.to === this.#position && known.maxBytes === maxBytes,
+    );
     if (shared !== undefined) return shared;
     const read = this.#merge(from, rooms, maxBytes);
-    if (only !== undefined && read.run.frames.length > 0) this.#share(only, { from, to: this.#position, maxBytes, ...read });
+    if (only !== undefined && read.run.frames.length > 0)
+      this.#share(only, { from, to: this.#position, maxBytes, ...read });
     return read;
   }
 
@@ -201,7 +210,8 @@ export class Window {
           item = candidate;
         }
       }
-      if (next === undefined || item?.frame === undefined) return { run: new Run(frames, this.#end), position: this.#position };
+      if (next === undefined || item?.frame === undefined)
+        return { run: new Run(frames, this.#end), position: this.#position };
       if (last !== undefined && bytes + item.frame.sse.length > maxBytes) {
         return { run: new Run(frames, last.id), position: last.position };
       }

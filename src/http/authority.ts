@@ -1,8 +1,8 @@
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
 import { parseCookie } from 'cookie';
 import { unsign } from 'cookie-signature';
-import type { Store } from 'express-session';
 import type { Request } from 'express';
+import type { Store } from 'express-session';
 import { Refusal } from '../chat/refusals.ts';
 import { MAIN_SITE } from '../chat/rooms.ts';
 import { parseHostUser, type User } from '../chat/users.ts';
@@ -108,7 +108,13 @@ export class SessionAuthority implements Authority {
     }
     const site = session.site ?? MAIN_SITE;
     const { user } = session;
-    return { site, user, userKey: userKeyOf(site, user), holder: sessionHash(sid), untilMs: Date.now() + this.#lifeMs };
+    return {
+      site,
+      user,
+      userKey: userKeyOf(site, user),
+      holder: sessionHash(sid),
+      untilMs: Date.now() + this.#lifeMs,
+    };
   }
 
   async renew({ sid }: Ticket, { site, user, userKey, untilMs }: Identity): Promise<void> {
@@ -123,7 +129,9 @@ export class SessionAuthority implements Authority {
   }
 
   formTokenOf({ sid }: Ticket): string | undefined {
-    return sid === undefined ? undefined : createHmac('sha256', this.#secret).update(`form:${sid}`).digest('base64url');
+    return sid === undefined
+      ? undefined
+      : createHmac('sha256', this.#secret).update(`form:${sid}`).digest('base64url');
   }
 
   readonly #renewedAt = new Map<string, number>();

@@ -30,7 +30,9 @@ export function tellHistory({ authority, rooms, history }: Service) {
     const events = within(ANSWER_BYTES, all, 'after' in direction);
     const more = page.hasMore || events.length < all.length;
     const cursor = formatCursor(page.facts.epoch, page.facts.last);
-    res.type('json').send(`{"events":[${events.join(',')}],"cursor":"${cursor}","more":${more},"floor":"${page.floor}"}`);
+    res
+      .type('json')
+      .send(`{"events":[${events.join(',')}],"cursor":"${cursor}","more":${more},"floor":"${page.floor}"}`);
   };
 }
 
@@ -48,7 +50,8 @@ function idOf(parameters: URLSearchParams, name: string): StreamId | undefined {
   const text = parameters.get(name);
   if (text === null || text === '') return undefined;
   const id = parseStreamId(text) ?? parseCursor(text)?.id;
-  if (id === undefined) throw new Refusal('invalid_field', `${name} must be an id or a cursor.`, { field: name });
+  if (id === undefined)
+    throw new Refusal('invalid_field', `${name} must be an id or a cursor.`, { field: name });
   return id;
 }
 
@@ -56,6 +59,9 @@ function idOf(parameters: URLSearchParams, name: string): StreamId | undefined {
 function within(maxBytes: number, events: string[], isForwards: boolean): string[] {
   const ordered = isForwards ? events : events.toReversed();
   let bytes = 0;
-  const fitting = ordered.filter((event, i) => (bytes += Buffer.byteLength(event) + 1) <= maxBytes || i === 0);
+  const fitting = ordered.filter((event, i) => {
+    bytes += Buffer.byteLength(event) + 1;
+    return bytes <= maxBytes || i === 0;
+  });
   return isForwards ? fitting : fitting.reverse();
 }

@@ -20,7 +20,9 @@ export function checkOrigin(policy: OriginPolicy, authority: Authority) {
     const fetchSite = req.get('sec-fetch-site');
     if (origin !== undefined) {
       if (isOwn(origin, req, policy)) return next();
-      throw refusal(`requests from ${origin === 'null' ? 'a page without an origin' : 'that origin'} aren’t let in`);
+      throw refusal(
+        `requests from ${origin === 'null' ? 'a page without an origin' : 'that origin'} aren’t let in`,
+      );
     }
     if (fetchSite !== undefined && fetchSite !== 'same-origin' && fetchSite !== 'none') {
       throw refusal('requests from another site aren’t let in');
@@ -39,7 +41,11 @@ function isOwn(origin: string, req: Request, { publicUrl, allowedOrigins }: Orig
   if (publicUrl !== undefined) return origin === new URL(publicUrl).origin;
   const host = req.get('host');
   // The scheme isn't compared: behind a proxy that ends TLS this service sees http where the page has https.
-  return URL.canParse(origin) && host !== undefined && withoutDefaultPort(new URL(origin).host) === withoutDefaultPort(host);
+  return (
+    URL.canParse(origin) &&
+    host !== undefined &&
+    withoutDefaultPort(new URL(origin).host) === withoutDefaultPort(host)
+  );
 }
 
 function withoutDefaultPort(host: string): string {

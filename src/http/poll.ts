@@ -1,9 +1,9 @@
 import type { Request, Response } from 'express';
 import { Refusal } from '../chat/refusals.ts';
 import { MAIN_SITE, roomKey } from '../chat/rooms.ts';
+import type { Frame } from '../delivery/frame.ts';
 import type { Ending, Reader, Sink } from '../delivery/reader.ts';
 import type { Run } from '../delivery/run.ts';
-import type { Frame } from '../delivery/frame.ts';
 import { isStillKnown } from './authority.ts';
 import { parseReading } from './reading-request.ts';
 import { toRefusal } from './refuse.ts';
@@ -107,7 +107,11 @@ export function poll(service: Service) {
 }
 
 function drip(res: Response): NodeJS.Timeout {
-  res.set({ 'Content-Type': 'application/json; charset=utf-8', 'X-Accel-Buffering': 'no', 'Content-Encoding': 'identity' });
+  res.set({
+    'Content-Type': 'application/json; charset=utf-8',
+    'X-Accel-Buffering': 'no',
+    'Content-Encoding': 'identity',
+  });
   res.write(BLANK);
   return setInterval(() => res.write(BLANK), DRIP_EVERY_MS);
 }

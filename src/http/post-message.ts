@@ -15,7 +15,12 @@ export function postMessage({ authority, pace, appender, log }: Service) {
     const ticket = authority.ticketOf(req);
     const identity = await authority.identify(ticket);
     await pace.count(identity.userKey);
-    const { id, isNew } = await appender.post(roomKey(identity.site, room), identity.userKey, identity.user, draft);
+    const { id, isNew } = await appender.post(
+      roomKey(identity.site, room),
+      identity.userKey,
+      identity.user,
+      draft,
+    );
     res.status(isNew ? 201 : 200).json({ id, at: idTime(id) });
     authority.renew(ticket, identity).catch((error) => log.warn({ err: error }, 'a session wasn’t renewed'));
   };

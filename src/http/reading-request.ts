@@ -20,7 +20,8 @@ export function parametersOf(req: Request): URLSearchParams {
   if (typeof body === 'object' && body !== null) {
     for (const [name, value] of Object.entries(body)) {
       const isList = Array.isArray(value) && value.every((item) => typeof item === 'string');
-      if (typeof value === 'string' || typeof value === 'number' || isList) parameters.set(name, String(value));
+      if (typeof value === 'string' || typeof value === 'number' || isList)
+        parameters.set(name, String(value));
       else throw new Refusal('invalid_field', `${name} must be a string or a number.`, { field: name });
     }
   }
@@ -56,6 +57,7 @@ export function numberOf(
 
 function flagOf(parameters: URLSearchParams, name: string): boolean {
   const text = parameters.get(name) ?? '0';
-  if (text !== '0' && text !== '1') throw new Refusal('invalid_field', `${name} must be 0 or 1.`, { field: name });
+  if (text !== '0' && text !== '1')
+    throw new Refusal('invalid_field', `${name} must be 0 or 1.`, { field: name });
   return text === '1';
 }

@@ -5,7 +5,8 @@ import type { Log } from '../log/logger.ts';
 /** Turns whatever was thrown into a refusal: our own, a body parser's, or (a bug, logged) `internal`. */
 export function toRefusal(error: unknown, log: Log): Refusal {
   if (error instanceof Refusal) {
-    if (error.cause !== undefined) log.warn({ code: error.code, cause: String(error.cause) }, 'refused for a fault');
+    if (error.cause !== undefined)
+      log.warn({ code: error.code, cause: String(error.cause) }, 'refused for a fault');
     return error;
   }
   const { type, status } = error as { type?: string; status?: number };
@@ -15,7 +16,10 @@ export function toRefusal(error: unknown, log: Log): Refusal {
       return new Refusal('body_too_large', 'The body is too large.');
     case 'encoding.unsupported':
     case 'charset.unsupported':
-      return new Refusal('unsupported_type', 'The body’s encoding or charset isn’t supported; use UTF-8, uncompressed.');
+      return new Refusal(
+        'unsupported_type',
+        'The body’s encoding or charset isn’t supported; use UTF-8, uncompressed.',
+      );
     default:
       if (typeof status === 'number' && status >= 400 && status < 500) {
         return new Refusal('malformed_body', 'The request or its body can’t be read.');

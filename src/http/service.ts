@@ -1,3 +1,4 @@
+import type { RequestHandler } from 'express';
 import type { Delivery } from '../delivery/delivery.ts';
 import type { Appender } from '../log/append.ts';
 import type { Leases } from '../log/leases.ts';
@@ -6,7 +7,6 @@ import type { Names } from '../log/names.ts';
 import type { Pace } from '../log/pace.ts';
 import type { LogReader } from '../log/read.ts';
 import type { RoomBook } from '../log/room-book.ts';
-import type { RequestHandler } from 'express';
 import type { Authority } from './authority.ts';
 
 /** What the routes work with. */

@@ -4,7 +4,14 @@ import { Refusal } from '../chat/refusals.ts';
 import { MAIN_SITE } from '../chat/rooms.ts';
 import { parseGuestLogIn, type User } from '../chat/users.ts';
 import { refusalOf } from '../log/unreachable.ts';
-import { type Identity, SESSION_COOKIE, type StoredSession, sessionAddress, type Ticket, userKeyOf } from './authority.ts';
+import {
+  type Identity,
+  SESSION_COOKIE,
+  type StoredSession,
+  sessionAddress,
+  type Ticket,
+  userKeyOf,
+} from './authority.ts';
 import { whenReachable } from './reachable.ts';
 import type { Service } from './service.ts';
 
@@ -56,12 +63,19 @@ export function logOut(service: Service) {
       await whenReachable(settled((done) => req.sessionStore.destroy(ticket.sid as string, done)));
       await end(service, ticket, identity);
     }
-    res.clearCookie(SESSION_COOKIE, { path: req.session.cookie.path ?? '/' }).status(204).end();
+    res
+      .clearCookie(SESSION_COOKIE, { path: req.session.cookie.path ?? '/' })
+      .status(204)
+      .end();
   };
 }
 
 /** Tells every process that the session has ended, and gives back what it held. */
-async function end({ appender, names, rooms }: Service, { sid }: Ticket, identity: Identity | undefined): Promise<void> {
+async function end(
+  { appender, names, rooms }: Service,
+  { sid }: Ticket,
+  identity: Identity | undefined,
+): Promise<void> {
   if (sid !== undefined) await appender.announce(sessionAddress(sid), 'session-end');
   if (identity === undefined) return;
   await whenReachable(names.release(identity.site, identity.user.name, identity.userKey));

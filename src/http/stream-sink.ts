@@ -12,7 +12,8 @@ const PADDING = Buffer.from(`:${' '.repeat(2046)}\n\n`);
 
 /** The `bye` of an ending. */
 export function byeFrame({ code, retryMs }: Ending): Frame {
-  const bye: ByeNotice = retryMs === undefined ? { kind: 'bye', code } : { kind: 'bye', code, retry: retryMs };
+  const bye: ByeNotice =
+    retryMs === undefined ? { kind: 'bye', code } : { kind: 'bye', code, retry: retryMs };
   return new Frame('bye', JSON.stringify(bye), retryMs === undefined ? {} : { retryMs });
 }
 

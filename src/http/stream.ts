@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import type { Request, Response } from 'express';
-import { Refusal } from '../chat/refusals.ts';
-import { roomKey, MAIN_SITE } from '../chat/rooms.ts';
-import { Pulse } from '../delivery/pulse.ts';
 import type { EndingCode } from '../chat/entries.ts';
+import { Refusal } from '../chat/refusals.ts';
+import { MAIN_SITE, roomKey } from '../chat/rooms.ts';
+import { Pulse } from '../delivery/pulse.ts';
 import { isStillKnown } from './authority.ts';
 import { parseReading } from './reading-request.ts';
 import { toRefusal } from './refuse.ts';
@@ -51,7 +51,10 @@ export function stream(service: Service) {
         maxAgeMs: config.streamMaxAgeMs,
         byeSpreadMs: config.byeSpreadMs,
         ...(mustConfirm && {
-          confirmation: { withinMs: config.confirmMs, isConfirmed: () => leases.isConfirmed(nonce, identity.holder) },
+          confirmation: {
+            withinMs: config.confirmMs,
+            isConfirmed: () => leases.isConfirmed(nonce, identity.holder),
+          },
         }),
       });
       await reader.begin(asked.after, (cursor) => {

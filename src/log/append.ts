@@ -34,12 +34,21 @@ export class Appender {
    * Appends a message to the journal and its room's log; the same `clientId` again answers with the first one's id.
    * Refusals: `room_not_found`, `client_id_reused`, `unavailable` (not sent), `unsure` (sent, but no answer came).
    */
-  async post(room: RoomKey, user: UserKey, by: User, draft: Draft): Promise<{ id: StreamId; isNew: boolean }> {
+  async post(
+    room: RoomKey,
+    user: UserKey,
+    by: User,
+    draft: Draft,
+  ): Promise<{ id: StreamId; isNew: boolean }> {
     const { text, clientId } = draft;
     const data = JSON.stringify({ user: by, text, clientId });
     const digest = createHash('sha256').update(text).digest('base64url');
     const [what, id] = await this.#append(
-      [this.#keys.log(room), this.#keys.room(room), clientId === undefined ? '' : this.#keys.sent(room, user, clientId)],
+      [
+        this.#keys.log(room),
+        this.#keys.room(room),
+        clientId === undefined ? '' : this.#keys.sent(room, user, clientId),
+      ],
       [`room:${room}`, 'message', data, this.#retention.journalEntries, newEpoch()],
       [this.#retention.roomLogEntries, digest, SENT_LIFE_MS],
     );
@@ -56,7 +65,8 @@ export class Appender {
 
   async #append(keys: string[], args: (string | number)[], durable: (string | number)[]): Promise<string[]> {
     const allKeys = [this.#keys.journal, this.#keys.epoch, ...keys];
-    if (this.#redis.status !== 'ready') throw refusalOf(new Error(`Redis connection is ${this.#redis.status}`), 'unsent');
+    if (this.#redis.status !== 'ready')
+      throw refusalOf(new Error(`Redis connection is ${this.#redis.status}`), 'unsent');
     let answer: string[];
     try {
       answer = (await appendScript.run(this.#redis, allKeys, [...args, ...durable])) as string[];
@@ -68,7 +78,10 @@ export class Appender {
       case 'known':
         return answer;
       case 'reused':
-        throw new Refusal('client_id_reused', 'This clientId was used for another text within the last 24 hours.');
+        throw new Refusal(
+          'client_id_reused',
+          'This clientId was used for another text within the last 24 hours.',
+        );
       case 'no_room':
         throw new Refusal('room_not_found', 'There is no such room.', { field: 'room' });
       default:

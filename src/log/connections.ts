@@ -1,6 +1,7 @@
-import { Redis, type RedisOptions as LibraryOptions } from 'ioredis';
+import { type RedisOptions as LibraryOptions, Redis } from 'ioredis';
 
 type RedisOptions = Omit<LibraryOptions, 'replyMapping'>;
+
 import type { Log } from './logger.ts';
 import { StartError } from './start-error.ts';
 
@@ -41,7 +42,9 @@ export async function connect(address: RedisAddress, log: Log): Promise<Connecti
   await inspect(address);
   const open = (role: string, options: RedisOptions): Redis => {
     const redis = newRedis(address, { ...FAIL_FAST, ...options, connectionName: `throughline-${role}` });
-    redis.on('error', (error: Error) => log.warn({ role, reason: error.message }, 'the connection to Redis failed'));
+    redis.on('error', (error: Error) =>
+      log.warn({ role, reason: error.message }, 'the connection to Redis failed'),
+    );
     return redis;
   };
   const commands = open('commands', { commandTimeout: COMMAND_TIMEOUT_MS, enableAutoPipelining: true });
@@ -64,7 +67,12 @@ function untilReady(redis: Redis): Promise<void> {
 /** Asks Redis what it is, and turns whatever is wrong with it into one sentence. */
 async function inspect(address: RedisAddress): Promise<void> {
   const name = 'url' in address ? withoutPassword(address.url) : address.path;
-  const redis = newRedis(address, { ...FAIL_FAST, lazyConnect: true, retryStrategy: () => null, commandTimeout: COMMAND_TIMEOUT_MS });
+  const redis = newRedis(address, {
+    ...FAIL_FAST,
+    lazyConnect: true,
+    retryStrategy: () => null,
+    commandTimeout: COMMAND_TIMEOUT_MS,
+  });
   let reason: Error | undefined;
   redis.on('error', (error: Error) => {
     reason ??= error;
@@ -75,7 +83,9 @@ async function inspect(address: RedisAddress): Promise<void> {
     const version = /redis_version:(\d+)\.(\d+)/.exec(info);
     const [major, minor] = [Number(version?.[1]), Number(version?.[2])];
     if (major < OLDEST_VERSION[0] || (major === OLDEST_VERSION[0] && minor < OLDEST_VERSION[1])) {
-      throw new StartError(`Redis at ${name} is version ${major}.${minor}; Throughline needs ${OLDEST_VERSION.join('.')} or later.`);
+      throw new StartError(
+        `Redis at ${name} is version ${major}.${minor}; Throughline needs ${OLDEST_VERSION.join('.')} or later.`,
+      );
     }
     const policy = /maxmemory_policy:(\S+)/.exec(info)?.[1];
     if (policy !== undefined && policy !== 'noeviction') {
@@ -93,7 +103,8 @@ async function inspect(address: RedisAddress): Promise<void> {
 
 function explain(error: unknown): string {
   const { code, message } = error as NodeJS.ErrnoException;
-  if (/WRONGPASS|NOAUTH|invalid password|without any password/i.test(message)) return `it refused the log-in (${message}).`;
+  if (/WRONGPASS|NOAUTH|invalid password|without any password/i.test(message))
+    return `it refused the log-in (${message}).`;
   if (code === 'ECONNREFUSED') return 'nothing listens there.';
   if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return 'there is no host of that name.';
   return `${message.replace(/\.$/, '')}.`;

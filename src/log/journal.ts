@@ -1,6 +1,6 @@
 import type { ChainableCommander, Redis } from 'ioredis';
-import { compareIds, type StreamId, streamId, ZERO_ID } from '../chat/ids.ts';
 import type { LoggedEntry } from '../chat/entries.ts';
+import { compareIds, type StreamId, streamId, ZERO_ID } from '../chat/ids.ts';
 import type { JournalFacts } from '../chat/vouching.ts';
 import { readEpoch } from './epoch.ts';
 import type { Address, Keys } from './keys.ts';
@@ -58,7 +58,10 @@ export function streamInfo(reply: TransactionReply): { last: StreamId; first: Ra
   if (error) throw error;
   const info = answer as unknown[];
   const value = (name: string) => info[info.indexOf(name) + 1];
-  return { last: streamId(value('last-generated-id')), first: (value('first-entry') as RawEntry | null) ?? undefined };
+  return {
+    last: streamId(value('last-generated-id')),
+    first: (value('first-entry') as RawEntry | null) ?? undefined,
+  };
 }
 
 /** One command's answer in a transaction. */
@@ -119,7 +122,11 @@ export async function readJournalEnd(
   const epoch = await readEpoch(redis, keys);
   const pageEntries = Math.min(bounds.entries, FILL_PAGE_ENTRIES);
   const replies = await execute(
-    redis.multi().get(keys.epoch).xinfo('STREAM', keys.journal).xrevrange(keys.journal, '+', '-', 'COUNT', pageEntries),
+    redis
+      .multi()
+      .get(keys.epoch)
+      .xinfo('STREAM', keys.journal)
+      .xrevrange(keys.journal, '+', '-', 'COUNT', pageEntries),
   );
   if (answerOf(replies[0]) !== epoch) throw new Error('the epoch changed while the journal was read');
   const { last } = streamInfo(replies[1] as TransactionReply);

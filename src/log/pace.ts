@@ -18,8 +18,18 @@ export class Pace {
   readonly #redis: Redis;
 
   constructor(redis: Redis, keys: Keys, { burst, perSecond }: PaceLimit) {
-    const steady = { storeClient: redis, keyPrefix: `${keys.pacePrefix}:steady`, points: perSecond, duration: 1 };
-    const spare = { storeClient: redis, keyPrefix: `${keys.pacePrefix}:burst`, points: burst, duration: BURST_AGAIN_S };
+    const steady = {
+      storeClient: redis,
+      keyPrefix: `${keys.pacePrefix}:steady`,
+      points: perSecond,
+      duration: 1,
+    };
+    const spare = {
+      storeClient: redis,
+      keyPrefix: `${keys.pacePrefix}:burst`,
+      points: burst,
+      duration: BURST_AGAIN_S,
+    };
     this.#limiter = new BurstyRateLimiter(new RateLimiterRedis(steady), new RateLimiterRedis(spare));
     this.#redis = redis;
   }

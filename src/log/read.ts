@@ -69,7 +69,8 @@ export class LogReader {
       }
       const replies = await execute(transaction);
       const facts = factsFrom(replies, after);
-      if (facts !== undefined) return { facts, rooms: rooms.map((room, i) => roomPage(room, replies, i, limit)) };
+      if (facts !== undefined)
+        return { facts, rooms: rooms.map((room, i) => roomPage(room, replies, i, limit)) };
       await readEpoch(this.#redis, this.#keys);
     }
   }
@@ -80,7 +81,8 @@ export class LogReader {
     for (;;) {
       const transaction = queueFacts(this.#redis.multi(), this.#keys, ZERO_ID).xinfo('STREAM', log);
       if ('after' in direction) transaction.xrange(log, `(${direction.after}`, '+', 'COUNT', limit + 1);
-      else transaction.xrevrange(log, direction.before ? `(${direction.before}` : '+', '-', 'COUNT', limit + 1);
+      else
+        transaction.xrevrange(log, direction.before ? `(${direction.before}` : '+', '-', 'COUNT', limit + 1);
       const replies = await execute(transaction);
       const facts = factsFrom(replies, ZERO_ID);
       if (facts !== undefined) {
@@ -94,7 +96,12 @@ export class LogReader {
   }
 }
 
-function roomPage(room: RoomKey, replies: readonly TransactionReply[], index: number, limit: number): RoomPage {
+function roomPage(
+  room: RoomKey,
+  replies: readonly TransactionReply[],
+  index: number,
+  limit: number,
+): RoomPage {
   const at = FACTS_REPLIES + index * REPLIES_A_ROOM;
   const raw = answerOf(replies[at + 1]) as RawEntries;
   const { first } = streamInfo(replies[at] as TransactionReply);

@@ -94,7 +94,9 @@ export class RoomBook {
   async renew(user: UserKey, untilMs: number): Promise<void> {
     const rooms = (await this.#redis.smembers(this.#keys.joined(user))) as RoomKey[];
     if (rooms.length === 0) return;
-    await Promise.all(rooms.map((room) => this.#redis.zadd(this.#keys.members(room), 'XX', score(untilMs), user)));
+    await Promise.all(
+      rooms.map((room) => this.#redis.zadd(this.#keys.members(room), 'XX', score(untilMs), user)),
+    );
     await this.#redis.pexpireat(this.#keys.joined(user), Math.ceil(untilMs));
   }
 

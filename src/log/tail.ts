@@ -146,7 +146,8 @@ export class Tail {
       entries: this.#options.windowEntries,
       bytes: this.#options.windowBytes,
     });
-    if (reason !== 'start') this.#log.warn({ reason, from: this.#position, to: end.last }, 'the journal went on elsewhere');
+    if (reason !== 'start')
+      this.#log.warn({ reason, from: this.#position, to: end.last }, 'the journal went on elsewhere');
     this.#epoch = end.epoch;
     this.#position = end.last;
     this.#heardAt = this.#checkedAt = performance.now();

@@ -12,7 +12,12 @@ export function refusalOf(error: unknown, was: 'sent' | 'unsent'): Refusal {
   const isDone = was === 'unsent' || error instanceof ReplyError || isUnsent(error);
   const cause = { cause: error };
   return isDone
-    ? new Refusal('unavailable', 'The service can’t reach its store. Nothing was sent.', { retryAfter: RETRY_AFTER_S }, cause)
+    ? new Refusal(
+        'unavailable',
+        'The service can’t reach its store. Nothing was sent.',
+        { retryAfter: RETRY_AFTER_S },
+        cause,
+      )
     : new Refusal(
         'unsure',
         'The service’s store didn’t answer. Try again with the same clientId.',

@@ -51,7 +51,9 @@ function start(after: string | undefined, run: (follower: Follower) => Promise<v
 
 async function readStream(follower: Follower, res: Response): Promise<void> {
   if (!res.ok || res.body === null) throw new Error(`stream: ${res.status} ${await res.text()}`);
-  const parser = createParser({ onEvent: ({ data, id }) => follower.told(JSON.parse(data) as WireEvent, id) });
+  const parser = createParser({
+    onEvent: ({ data, id }) => follower.told(JSON.parse(data) as WireEvent, id),
+  });
   const decoder = new TextDecoder();
   for await (const chunk of res.body) parser.feed(decoder.decode(chunk, { stream: true }));
 }
@@ -82,14 +84,19 @@ function polls(name: string, parameters: Record<string, string>, pauseMs: number
     follow: (person, rooms, after) =>
       start(after, async (follower) => {
         while (!follower.signal.aborted) {
-          const asked = { rooms: rooms.join(','), ...(follower.cursor && { after: follower.cursor }), ...parameters };
+          const asked = {
+            rooms: rooms.join(','),
+            ...(follower.cursor && { after: follower.cursor }),
+            ...parameters,
+          };
           const init = { signal: follower.signal };
           const res = byPost
             ? await person.send('/api/poll', asked, init)
             : await person.get(`/api/poll?${new URLSearchParams(asked)}`, init);
           const text = await res.text();
           if (!res.ok) throw new Error(`poll: ${res.status} ${text}`);
-          if (Buffer.byteLength(text) > 48 * 1024) throw new Error(`a poll's answer of ${Buffer.byteLength(text)} bytes`);
+          if (Buffer.byteLength(text) > 48 * 1024)
+            throw new Error(`a poll's answer of ${Buffer.byteLength(text)} bytes`);
           const { events, cursor } = JSON.parse(text) as { events: WireEvent[]; cursor: string };
           for (const event of events) follower.told(event, undefined);
           follower.cursor = cursor;

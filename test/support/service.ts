@@ -53,7 +53,10 @@ export class Person {
   }
 
   get(path: string, init: RequestInit = {}): Promise<Response> {
-    return fetch(this.url + path, { ...init, headers: { Cookie: this.cookie, ...(init.headers as Record<string, string>) } });
+    return fetch(this.url + path, {
+      ...init,
+      headers: { Cookie: this.cookie, ...(init.headers as Record<string, string>) },
+    });
   }
 
   send(path: string, body: unknown, init: RequestInit = {}): Promise<Response> {
@@ -67,7 +70,10 @@ export class Person {
     return ((await res.json()) as { id: string }).id;
   }
 
-  async history(query = '', room = 'lobby'): Promise<{ events: WireEvent[]; cursor: string; more: boolean; floor: string }> {
+  async history(
+    query = '',
+    room = 'lobby',
+  ): Promise<{ events: WireEvent[]; cursor: string; more: boolean; floor: string }> {
     return (await (await this.get(`/api/rooms/${room}/messages?${query}`)).json()) as never;
   }
 }
