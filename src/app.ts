@@ -70,8 +70,13 @@ function createApi(service: Service): Router {
     .get(tellHistory(service))
     .post(postMessage(service))
     .all(only('GET, POST'));
-  api.route('/stream').get(stream(service)).post(stream(service)).all(only('GET, POST'));
-  api.route('/poll').get(poll(service)).post(poll(service)).all(only('GET, POST'));
+  api
+    .route('/stream')
+    .head(only('GET, POST'))
+    .get(stream(service))
+    .post(stream(service))
+    .all(only('GET, POST'));
+  api.route('/poll').head(only('GET, POST')).get(poll(service)).post(poll(service)).all(only('GET, POST'));
   api.route('/confirm').post(confirm(service)).all(only('POST'));
   api.use(() => {
     throw new Refusal('not_found', 'There is no such route.');
@@ -90,9 +95,9 @@ function only(allowed: string) {
 
 /** The page's own URLs are relative, so the folder's URL must end with a slash. */
 function redirectToFolder(req: express.Request, res: express.Response, next: express.NextFunction): void {
-  const [path, query] = req.originalUrl.split('?', 2);
-  if (req.path === '/' && path?.endsWith('/') === false)
-    res.redirect(302, query === undefined ? `${path}/` : `${path}/?${query}`);
+  const [path = ''] = req.originalUrl.split('?', 1);
+  if (req.path === '/' && !path.endsWith('/'))
+    res.redirect(302, `${path}/${req.originalUrl.slice(path.length)}`);
   else next();
 }
 

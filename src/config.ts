@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { parseArgs } from 'node:util';
 import { StartError } from './log/start-error.ts';
 
@@ -40,7 +41,9 @@ function matching(shape: RegExp, wanted: string): Parse<string> {
 
 function urlOf(protocols: readonly string[], wanted: string): Parse<string> {
   return (text) => {
-    if (!URL.canParse(text) || !protocols.includes(new URL(text).protocol)) throw new Error(wanted);
+    // The URL parser forgives blanks and missing slashes; Redis' client and comparisons of origins don't.
+    const url = /^\w+:\/\/\S+$/.test(text) && URL.canParse(text) ? new URL(text) : undefined;
+    if (!url?.hostname || !protocols.includes(url.protocol)) throw new Error(wanted);
     return text;
   };
 }
@@ -53,7 +56,11 @@ const webUrl = urlOf(['http:', 'https:'], 'an http:// or https:// URL');
 
 function origins(text: string): readonly string[] {
   return text.split(',').map((origin) => {
-    if (!URL.canParse(origin.trim()) || new URL(origin.trim()).origin !== origin.trim()) {
+    if (
+      !/^https?:/.test(origin.trim()) ||
+      !URL.canParse(origin.trim()) ||
+      new URL(origin.trim()).origin !== origin.trim()
+    ) {
       throw new Error('origins such as https://www.example.org, separated by commas');
     }
     return origin.trim();
@@ -62,22 +69,35 @@ function origins(text: string): readonly string[] {
 
 function basePath(text: string): string {
   const path = text.replace(/\/$/, '');
-  if (path !== '' && !/^(\/[A-Za-z0-9_-][A-Za-z0-9_.-]*)+$/.test(path))
+  if (path !== '' && !/^(?!.*\.\.)(\/[A-Za-z0-9_-][A-Za-z0-9_.-]*)+$/.test(path))
     throw new Error('a path such as /chat');
   return path;
 }
 
 function trustProxy(text: string): number | string {
   if (/^\d{1,2}$/.test(text)) return Number(text);
-  if (!/^[a-z0-9.:/]+(\s*,\s*[a-z0-9.:/]+)*$/i.test(text)) {
-    throw new Error('a number of proxies, or addresses separated by commas');
+  const addresses = text.split(',').map((address) => address.trim());
+  if (!addresses.every(isProxyAddress)) {
+    throw new Error(
+      'a number of proxies, or addresses, subnets, loopback, linklocal or uniquelocal, separated by commas',
+    );
   }
-  return text;
+  return addresses.join(',');
+}
+
+/** What Express takes for a proxy; it throws at what it doesn't, and takes 100 for the address 0.0.0.100. */
+function isProxyAddress(text: string): boolean {
+  if (['loopback', 'linklocal', 'uniquelocal'].includes(text)) return true;
+  const [, address = '', bits] = /^([^/]*)(?:\/(\d{1,3}))?$/.exec(text) ?? [];
+  const family = isIP(address);
+  const widest = family === 4 ? 32 : 128;
+  return family !== 0 && (bits === undefined || (Number(bits) >= 1 && Number(bits) <= widest));
 }
 
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
-const anyText: Parse<string> = (text) => text;
-const duration = integer(1, 2_147_483_647);
+const anyText = matching(/\S/, 'something');
+/** In ms. setTimeout takes 2 ** 31 - 1 at most (more means at once), and some are stretched, by jitter for one. */
+const duration = integer(1, 500_000_000);
 
 /** Every setting there is: its variable, its default, what may be said, and why one would. */
 const SETTINGS = {
@@ -235,8 +255,20 @@ function readFlags(argv: readonly string[]): Record<string, unknown> {
     return parseArgs({ args: [...argv], options: { ...options, help: { type: 'boolean' } }, strict: true })
       .values;
   } catch (error) {
-    throw new StartError(`${(error as Error).message.split('. ')[0]}. Try --help.`);
+    throw new StartError(`${explain(error as NodeJS.ErrnoException, argv)}; see --help.`);
   }
+}
+
+function explain({ code, message }: NodeJS.ErrnoException, argv: readonly string[]): string {
+  const flag = /'(-[^'\s,]*)/.exec(message)?.[1];
+  if (code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION') return `${flag} isn’t a flag`;
+  if (flag === '--help') return '--help takes no value';
+  if (code === 'ERR_PARSE_ARGS_INVALID_OPTION_VALUE') return `${flag} needs a value, as in ${flag}=…`;
+  // Beside a secret it isn't repeated: it may be the rest of one that wasn't quoted.
+  const secrets = NAMES.filter((name) => SETTINGS[name].isSecret).map((name) => `--${flagOf(name)}`);
+  const isTold = !argv.some((argument) => secrets.some((secret) => argument.startsWith(secret)));
+  const stray = isTold ? /^Unexpected argument '([^\n]*?)'/.exec(message)?.[1] : undefined;
+  return `An argument${stray ? `, ${JSON.stringify(stray)},` : ''} belongs to no flag, where --flag value or --flag=value is wanted`;
 }
 
 function read(name: Name, source: string, text: string): unknown {

@@ -24,6 +24,7 @@ import { LogReader } from './log/read.ts';
 import { RoomBook } from './log/room-book.ts';
 import { sharedSecret } from './log/secret.ts';
 import { Tail } from './log/tail.ts';
+import { refusalOf } from './log/unreachable.ts';
 
 /** A service that runs, without a server of its own. */
 export interface OpenService {
@@ -111,7 +112,10 @@ async function compose(
       pace: new Pace(commands, keys, { burst: config.postBurst, perSecond: config.postsPerSecond }),
       delivery,
       authority,
-      logInSession: user ? undefined : logInSession,
+      logInSession: user
+        ? undefined
+        : (req, res, next) =>
+            logInSession(req, res, (error?: unknown) => next(error && refusalOf(error, 'unsent'))),
       isReady: async () => tail.isReading(READY_WITHIN_MS) && (await answers(() => commands.ping())),
     });
     await openLobby();

@@ -13,6 +13,8 @@ import { openService } from './open-service.ts';
 export interface RunningServer {
   /** Where it is reached from this machine, with the base path and without a slash at the end. */
   readonly url: string;
+  /** Where plain HTTP is sent on from, if it is. */
+  readonly redirectUrl: string | undefined;
   /** Stops accepting, says `bye`, finishes posts in flight, leaves Redis. Safe to call twice. */
   close(): Promise<void>;
 }
@@ -54,12 +56,15 @@ export async function startServer(config: Config, log: Log, signal?: AbortSignal
         closed(server, config.drainMs),
         redirect && closed(redirect, config.drainMs),
       ]);
+      // A client that never pauses would hold its kept-alive connection, and with it the stop, for the whole drain time.
+      server.prependListener('request', (_req, res) => res.setHeader('Connection', 'close'));
       service.endReaders();
       await drained;
       await service.close();
     };
     return {
       url: `${tls ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${port}${config.basePath}`,
+      redirectUrl: redirect && `http://${host}:${(redirect.address() as AddressInfo).port}`,
       close: () => (closing ??= close()),
     };
   } catch (error) {

@@ -107,6 +107,19 @@ describe.each(carriers)('over $name', (carrier) => {
     await follower.cut();
   });
 
+  test('several rooms spoken in at once are told once and in order, as it happens', async () => {
+    const { person, config } = await serve();
+    for (const room of ['a', 'b']) await person.send('/api/rooms', { room });
+    const follower = carrier.follow(person, ['a', 'b'], (await person.history()).cursor);
+    for (let round = 0; round < 10; round++) {
+      await Promise.all(['a', 'b', 'a', 'b', 'b', 'a'].map((room, i) => person.post(`${round}.${i}`, room)));
+    }
+    await waitFor('all', () => follower.failure !== undefined || follower.texts.length >= 60);
+    const journal = await redis.client.xrange(`${config.namespace}:{0}:journal`, '-', '+');
+    expect(follower.events.map(({ id }) => id)).toEqual(journal.map(([id]) => id));
+    await follower.cut();
+  });
+
   test('a log trimmed beyond the cursor is a gap, told once, and what is left follows', async () => {
     const { person, log } = await serve({ windowEntries: 2 });
     const { cursor } = await person.history();

@@ -33,6 +33,7 @@ export class Delivery implements TailListener, Surroundings {
   readonly #log: LogReader;
   readonly #limit: ReturnType<typeof pLimit>;
   readonly #onRollback: () => void;
+  #farewell: (() => Ending) | undefined;
   suspectRollback: () => void = () => {};
 
   constructor(log: LogReader, options: DeliveryOptions, onRollback: () => void) {
@@ -45,7 +46,9 @@ export class Delivery implements TailListener, Surroundings {
 
   /** Enters a reader: from now on nothing can pass it unseen. It is told nothing before it begins. */
   enter(subscription: Subscription): Reader {
-    return new Reader(this, subscription);
+    const reader = new Reader(this, subscription);
+    if (this.#farewell) reader.end(this.#farewell());
+    return reader;
   }
 
   readPage(rooms: readonly RoomKey[], after: StreamId, end: StreamId, limit: number): Promise<Page> {
@@ -78,10 +81,9 @@ export class Delivery implements TailListener, Surroundings {
     for (const reader of [...this.hub.at(address)]) reader.end(ending);
   }
 
-  /** Ends every reader of this process, their clients coming back spread over `spreadMs`. */
+  /** Ends every reader of this process, and whoever still comes, their clients coming back spread over `spreadMs`. */
   endEveryone(code: Ending['code'], spreadMs: number): void {
-    for (const reader of [...this.hub.everyone()]) {
-      reader.end({ code, retryMs: Math.round(Math.random() * spreadMs) });
-    }
+    this.#farewell = () => ({ code, retryMs: Math.round(Math.random() * spreadMs) });
+    for (const reader of [...this.hub.everyone()]) reader.end(this.#farewell());
   }
 }

@@ -138,9 +138,12 @@ export class Reader {
     if (!this.#hasBegun) return;
     if (this.#isLevel) {
       this.#isLevel = false;
-      this.#position = position;
-      if (this.#isAhead) this.#goTo(laterId(this.#cursor, id));
-      else this.#cursor = id;
+      // Somebody who reads several rooms may have been told of this batch already, through another of them.
+      if (position > this.#position) {
+        this.#position = position;
+        if (this.#isAhead) this.#goTo(laterId(this.#cursor, id));
+        else this.#cursor = id;
+      }
     }
     this.advance();
   }

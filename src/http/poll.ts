@@ -96,7 +96,10 @@ export function poll(service: Service) {
         hasBegun = true;
         if (waitMs > 0) timers.push(setTimeout(answer, waitMs, []));
       });
-      if (!hasBegun) throw new Refusal('no_session', 'The session has ended.');
+      const endedBy = reader.ended?.by;
+      if (endedBy?.code === 'session_ended' && !hasBegun)
+        throw new Refusal('no_session', 'The session has ended.');
+      if (endedBy !== undefined && !hasBegun) answer([byeFrame(endedBy)]);
     } catch (error) {
       stop();
       reader?.end();

@@ -33,7 +33,7 @@ export function toRefusal(error: unknown, log: Log): Refusal {
 export function sendRefusal(res: Response, refusal: Refusal): void {
   const { retryAfter } = refusal.details;
   if (retryAfter !== undefined) res.set('Retry-After', String(retryAfter));
-  res.status(refusal.status).json(refusal);
+  res.status(refusal.status).type('json').json(refusal);
 }
 
 /** The last middleware. Once headers are out, JSON would land inside the stream: Express then cuts the connection. */

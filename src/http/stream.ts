@@ -28,7 +28,6 @@ export function stream(service: Service) {
         otherwise: config.heartbeatMs / 1000,
       }) * 1000;
     const mustConfirm = asked.flag('confirm');
-    setHeaders(req, res);
 
     const ticket = authority.ticketOf(req);
     const keys = asked.rooms.map((room) => roomKey(MAIN_SITE, room));
@@ -58,16 +57,18 @@ export function stream(service: Service) {
         }),
       });
       await reader.begin(asked.after, (cursor) => {
+        setHeaders(req, res);
         sink.open(reader, () => pulse.stop());
         pulse.start(cursor);
       });
-      if (!res.headersSent) sayGoodbye(service, res, reader.ended?.by?.code ?? 'unavailable');
+      if (!res.headersSent && !res.destroyed)
+        sayGoodbye(service, req, res, reader.ended?.by?.code ?? 'unavailable');
     } catch (error) {
       reader.end();
       if (res.headersSent || res.destroyed) return;
       const refusal = toRefusal(error, service.log);
       if (refusal.status < 500 && refusal.status !== 429) throw refusal;
-      sayGoodbye(service, res, refusal.code as EndingCode);
+      sayGoodbye(service, req, res, refusal.code as EndingCode);
     }
   };
 }
@@ -83,7 +84,8 @@ function setHeaders(req: Request, res: Response): void {
 }
 
 /** A refusal that will pass: the stream opens, says when to come back, and ends. */
-function sayGoodbye({ config }: Service, res: Response, code: EndingCode): void {
+function sayGoodbye({ config }: Service, req: Request, res: Response, code: EndingCode): void {
   if (code === 'session_ended') throw new Refusal('no_session', 'The session has ended.');
+  setHeaders(req, res);
   res.end(byeFrame({ code, retryMs: Math.round(1000 + Math.random() * config.byeSpreadMs) }).sse);
 }
