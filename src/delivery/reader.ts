@@ -139,10 +139,11 @@ export class Reader {
     if (this.#isLevel) {
       this.#isLevel = false;
       // Somebody who reads several rooms may have been told of this batch already, through another of them.
-      if (position > this.#position) {
+      if (this.#isAhead) {
+        this.#goTo(laterId(this.#cursor, id));
+      } else if (position > this.#position) {
         this.#position = position;
-        if (this.#isAhead) this.#goTo(laterId(this.#cursor, id));
-        else this.#cursor = id;
+        this.#cursor = id;
       }
     }
     this.advance();

@@ -1,0 +1,98 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { StreamId } from '../src/chat/ids.ts';
+import type { RoomKey } from '../src/chat/rooms.ts';
+import { Delivery } from '../src/delivery/delivery.ts';
+import type { Frame } from '../src/delivery/frame.ts';
+import type { Sink } from '../src/delivery/reader.ts';
+import { Appender } from '../src/log/append.ts';
+import { readJournalEnd } from '../src/log/journal.ts';
+import { Keys } from '../src/log/keys.ts';
+import { LogReader } from '../src/log/read.ts';
+import { RoomBook } from '../src/log/room-book.ts';
+import { carriers } from './support/carriers.ts';
+import { startTestRedis, type TestRedis } from './support/redis.ts';
+import { Person, startTestServer, testConfig } from './support/service.ts';
+import { waitFor } from './support/wait-for.ts';
+
+let redis: TestRedis;
+beforeAll(async () => {
+  redis = await startTestRedis();
+});
+afterAll(() => redis.stop());
+
+test('an older state restored under open readers is a rollback gap, though the epoch is the same', async () => {
+  const config = testConfig(redis);
+  const server = await startTestServer(config);
+  try {
+    const person = await Person.logIn(server.url);
+    const keys = [`${config.namespace}:{0}:journal`, `${config.namespace}:{0}:log:main/lobby`];
+    await person.post('kept');
+    const dumps = await Promise.all(keys.map((key) => redis.client.dumpBuffer(key)));
+    await person.post('lost');
+    const { cursor } = await person.history();
+    const followers = carriers.map((carrier) => carrier.follow(person, ['lobby'], cursor));
+    const restore = redis.client.multi();
+    keys.forEach((key, i) => {
+      restore.restore(key, 0, dumps[i] as Buffer, 'REPLACE');
+    });
+    await restore.exec();
+    for (const follower of followers) {
+      await waitFor('the gap', () => follower.failure ?? follower.events.some(({ kind }) => kind === 'gap'));
+      expect(follower.events[0]).toMatchObject({ kind: 'gap', reason: 'rollback', room: 'lobby' });
+    }
+    await person.post('next');
+    for (const follower of followers) {
+      await waitFor('what is said next', () => follower.texts.includes('next'));
+      expect(follower.texts).toEqual(['kept', 'next']);
+      await follower.cut();
+    }
+    const late = carriers[0]?.follow(person, ['lobby'], cursor);
+    await waitFor('the gap', () => late?.events.some(({ kind }) => kind === 'gap'));
+    expect(late?.events[0]).toMatchObject({ kind: 'gap', reason: 'rollback', after: cursor });
+    await late?.cut();
+  } finally {
+    await server.close();
+  }
+});
+
+test('a cursor ahead of this process’ window is no rollback, and nothing at or below it is told', async () => {
+  const config = testConfig(redis);
+  const keys = new Keys(config.namespace);
+  const room = 'main/lobby' as RoomKey;
+  await new RoomBook(redis.client, keys, 10).open('main');
+  const appender = new Appender(redis.client, keys, config);
+  const say = (text: string) =>
+    appender.post(room, 'main/ada', { id: 'ada', name: 'Ada', guest: false }, { text });
+  await say('first');
+  const bounds = { entries: 10, bytes: 1e6 };
+  const old = await readJournalEnd(redis.client, keys, bounds);
+  const delivery = new Delivery(new LogReader(redis.client, keys), config, () => {});
+  delivery.refilled(old, 'start');
+
+  await say('second');
+  const { id: ahead } = await say('third');
+  const frames: Frame[] = [];
+  const sink: Sink = {
+    maxBytes: 1e6,
+    isFull: false,
+    tell: (run) => void frames.push(...run.frames),
+    level: () => {},
+    end: () => {},
+  };
+  const reader = delivery.enter({ rooms: [room], addresses: [], sink, isAllowed: async () => true });
+  let resumed: string | undefined;
+  await reader.begin(`${old.epoch}.${ahead}`, (cursor) => {
+    resumed = cursor;
+  });
+  expect(resumed).toBe(`${old.epoch}.${ahead}`);
+  expect(reader.cursor).toBe(resumed);
+
+  await say('fourth');
+  const now = await readJournalEnd(redis.client, keys, bounds);
+  const heard = now.entries.filter(({ id }) => id !== (old.last as StreamId));
+  for (const entry of heard) delivery.heard([entry]);
+  expect(frames.map((frame) => (JSON.parse(frame.json.toString()) as { text: string }).text)).toEqual([
+    'fourth',
+  ]);
+  expect(reader.cursor).toBe(`${old.epoch}.${now.last}`);
+});
