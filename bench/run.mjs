@@ -104,6 +104,7 @@ async function openThroughline() {
     HOST: '127.0.0.1',
     REDIS_URL: `redis://127.0.0.1:${redisPort}`,
     POST_BURST: '1000000',
+    POSTS_PER_SECOND: '1000000',
     LOG_LEVEL: 'silent',
     DRAIN_MS: '1000',
   });
@@ -343,7 +344,7 @@ Only the ratios count: both servers were measured alternately, ${RUNS} times eac
 - Machine: ${availableParallelism()} cores, ${cpus()[0]?.model}, ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release()}.
 - Node ${process.version}, Express ${JSON.parse(readFileSync(join(ROOT, 'node_modules/express/package.json'), 'utf8')).version}, ${redisVersion}.
 - ${canPin ? 'Pinned with taskset: each server, and Throughline’s Redis with it, on core 0; the load generator on core 1.' : 'Not pinned: no taskset, or only one core.'}
-- Throughline: \`node dist/main.js\`, POST_BURST=1000000, LOG_LEVEL=silent, else the defaults; on a redis-server of the bench’s own on a loopback port, with the settings of the embedded one (appendonly yes, appendfsync always: what was acknowledged is on the disk). Plain Express (\`bench/plain-express.mjs\`) keeps messages in an array: no sessions, no checks, nothing on a disk.
+- Throughline: \`node dist/main.js\`, POST_BURST and POSTS_PER_SECOND=1000000, LOG_LEVEL=silent, else the defaults; on a redis-server of the bench’s own on a loopback port, with the settings of the embedded one (appendonly yes, appendfsync always: what was acknowledged is on the disk). Plain Express (\`bench/plain-express.mjs\`) keeps messages in an array: no sessions, no checks, nothing on a disk.
 - ${SESSIONS} sessions were logged in and shared by the ${READERS} readers and ${IN_FLIGHT} posting connections.
 - 1: after ${FAN_OUT.warmMs / 1000} s of warm-up, ${FAN_OUT.ms / 1000} s; a message is posted whenever fewer than ${IN_FLIGHT} haven’t reached every reader. 2: from the post’s first byte leaving to each reader’s arrival, ${LATENCY.count} messages × ${READERS} readers. 3: from the first connect to the last reader’s ${BACK}th message; readers come as fast as they are answered, at most 400 unanswered, so that no listening backlog overflows. XRANGE in all is \`INFO commandstats\` after minus before; those on room logs are counted in Redis’ SLOWLOG, set to keep every command.
 - “Others” is what all of the machine’s cores ran besides the bench: other programs, and the kernel’s own threads (writing Redis’ file among them).

@@ -78,8 +78,11 @@ async function compose(
     const rooms = new RoomBook(commands, keys, config.maxRooms);
     const openLobby = () => rooms.open(MAIN_SITE);
     const history = new LogReader(reads, keys);
-    const delivery = new Delivery(history, config, () => {
-      openLobby().catch((error) => log.error({ err: error }, 'the lobby couldn’t be opened again'));
+    const delivery = new Delivery(history, config, {
+      rolledBack: () => {
+        openLobby().catch((error) => log.error({ err: error }, 'the lobby couldn’t be opened again'));
+      },
+      failed: (error) => log.error({ err: error }, 'telling a reader failed; it was ended'),
     });
     const tail = new Tail(connections.tail, keys, log, config, delivery);
     delivery.suspectRollback = () => tail.suspect();

@@ -237,10 +237,14 @@ class Traffic {
         () => messages().length >= expected.length,
         20_000,
       ).catch(() => {});
+      const told = messages().map(({ id, text }) => `${id} ${text}`);
+      const isDouble = (line: string, i: number) => told.indexOf(line) !== i;
+      expect(told.filter(isDouble), `doubles over ${who.name}`).toEqual([]);
       expect(
-        messages().map(({ id, text }) => `${id} ${text}`),
-        who.name,
-      ).toEqual(expected);
+        expected.filter((line) => !told.includes(line)),
+        `missing over ${who.name}`,
+      ).toEqual([]);
+      expect(told, who.name).toEqual(expected);
       const others = this.eventsOf(who).filter(({ kind }) => kind !== 'message');
       expect(
         others.filter(({ kind }) => kind !== 'bye'),

@@ -1034,3 +1034,15 @@ test('HEAD opens no stream and no poll', async () => {
     expect((await guest.get(path, { method: 'HEAD' })).status).toBe(405);
   }
 });
+
+test('history can be paged from the very ends of the ids', async () => {
+  const { url } = await serve();
+  const guest = await Person.logIn(url);
+  await guest.post('hello');
+  const max = '18446744073709551615-18446744073709551615';
+  const texts = async (query: string) => (await guest.history(query)).events.map(({ text }) => text);
+  expect(await texts('before=0-0')).toEqual([]);
+  expect(await texts('after=0-0')).toEqual(['hello']);
+  expect(await texts(`after=${max}`)).toEqual([]);
+  expect(await texts(`before=${max}`)).toEqual(['hello']);
+});

@@ -66,7 +66,12 @@ test('a cursor ahead of this process’ window is no rollback, and nothing at or
   await say('first');
   const bounds = { entries: 10, bytes: 1e6 };
   const old = await readJournalEnd(redis.client, keys, bounds);
-  const delivery = new Delivery(new LogReader(redis.client, keys), config, () => {});
+  const delivery = new Delivery(new LogReader(redis.client, keys), config, {
+    rolledBack: () => {},
+    failed: (error) => {
+      throw error;
+    },
+  });
   delivery.refilled(old, 'start');
 
   await say('second');
@@ -91,6 +96,7 @@ test('a cursor ahead of this process’ window is no rollback, and nothing at or
   const now = await readJournalEnd(redis.client, keys, bounds);
   const heard = now.entries.filter(({ id }) => id !== (old.last as StreamId));
   for (const entry of heard) delivery.heard([entry]);
+  await waitFor('news', () => frames.length > 0);
   expect(frames.map((frame) => (JSON.parse(frame.json.toString()) as { text: string }).text)).toEqual([
     'fourth',
   ]);

@@ -9,6 +9,9 @@ export type StreamId = string & { readonly [brand]: 'StreamId' };
 /** The id before every other. */
 export const ZERO_ID = '0-0' as StreamId;
 
+/** The id after every other. */
+export const MAX_ID = '18446744073709551615-18446744073709551615' as StreamId;
+
 const MAX_HALF = 18446744073709551615n;
 const SHAPE = /^(0|[1-9]\d{0,19})-(0|[1-9]\d{0,19})$/;
 

@@ -17,6 +17,13 @@ interface DeliveryOptions {
   readonly concurrentReads: number;
 }
 
+interface DeliveryEvents {
+  /** The history went back, perhaps to nothing. */
+  rolledBack(): void;
+  /** Telling one reader threw; it was ended, the others weren't touched. */
+  failed(error: unknown): void;
+}
+
 /** What a carrier asks for: rooms to read, the sink that carries, and whose session or user it is. */
 export interface Subscription {
   readonly rooms: readonly RoomKey[];
@@ -25,6 +32,9 @@ export interface Subscription {
   readonly isAllowed: () => Promise<boolean>;
 }
 
+/** Readers told in one turn of the event loop: about 2 ms of writing. */
+const READERS_A_TURN = 256;
+
 /** Brings what the journal says to the readers of this process. Knows nothing of how bytes travel. */
 export class Delivery implements TailListener, Surroundings {
   readonly window: Window;
@@ -32,16 +42,17 @@ export class Delivery implements TailListener, Surroundings {
   readonly pageEntries: number;
   readonly #log: LogReader;
   readonly #limit: ReturnType<typeof pLimit>;
-  readonly #onRollback: () => void;
+  readonly #events: DeliveryEvents;
+  #due: Reader[] = [];
   #farewell: (() => Ending) | undefined;
   suspectRollback: () => void = () => {};
 
-  constructor(log: LogReader, options: DeliveryOptions, onRollback: () => void) {
+  constructor(log: LogReader, options: DeliveryOptions, events: DeliveryEvents) {
     this.window = new Window(options);
     this.pageEntries = options.pageEntries;
     this.#log = log;
     this.#limit = pLimit(options.concurrentReads);
-    this.#onRollback = onRollback;
+    this.#events = events;
   }
 
   /** Enters a reader: from now on nothing can pass it unseen. It is told nothing before it begins. */
@@ -55,25 +66,58 @@ export class Delivery implements TailListener, Surroundings {
     return this.#limit(() => this.#log.page(rooms, after, end, limit));
   }
 
-  /** One synchronous pass: the window takes the entries in, then every reader of the rooms they are for is told. */
+  /**
+   * The window takes the entries in, and every reader of the rooms they are for is due at once; telling them takes
+   * turns with the rest of the process, so that what arrives meanwhile goes out with the same write.
+   */
   heard(entries: readonly JournalEntry[]): void {
     const { position, end } = this.window;
     const addresses = new Set<Address>();
+    this.#endSessions(entries);
     for (const entry of entries) {
       this.window.push(entry);
-      if (entry.kind === 'session-end') this.endAll(entry.to, { code: 'session_ended' });
-      else addresses.add(entry.to);
+      addresses.add(entry.to);
     }
+    const isIdle = this.#due.length === 0;
     for (const address of addresses) {
-      for (const reader of this.hub.at(address)) reader.wake(position, end);
+      for (const reader of this.hub.at(address)) {
+        if (reader.wake(position, end)) this.#due.push(reader);
+      }
     }
+    if (isIdle && this.#due.length > 0) setImmediate(this.#tellDue);
   }
+
+  /** Advances the readers that are due, some each turn of the event loop, each up to the window's end as it is then. */
+  readonly #tellDue = (): void => {
+    const turn = this.#due.splice(0, READERS_A_TURN);
+    this.#each(turn, (reader) => reader.advance());
+    if (this.#due.length > 0) setImmediate(this.#tellDue);
+  };
 
   refilled(end: JournalEnd, reason: RefillReason): void {
     const before = { epoch: this.window.epoch, end: this.window.end };
     this.window.refill(end);
-    if (reason === 'rollback') this.#onRollback();
-    for (const reader of [...this.hub.everyone()]) reader.refilled(reason, before.epoch, before.end);
+    if (reason === 'rollback') this.#events.rolledBack();
+    this.#endSessions(end.entries);
+    this.#each([...this.hub.everyone()], (reader) => reader.refilled(reason, before.epoch, before.end));
+  }
+
+  /** Logged out: acts when it is read, before what came with it, so that no cursor counts as told what wasn't. */
+  #endSessions(entries: readonly JournalEntry[]): void {
+    for (const { kind, to } of entries)
+      if (kind === 'session-end') this.endAll(to, { code: 'session_ended' });
+  }
+
+  /** A reader that throws is a bug, and must not cost the others a word. */
+  #each(readers: readonly Reader[], act: (reader: Reader) => void): void {
+    for (const reader of readers) {
+      try {
+        act(reader);
+      } catch (error) {
+        this.#events.failed(error);
+        reader.end();
+      }
+    }
   }
 
   /** Ends all readers at an address. */

@@ -32,12 +32,16 @@ export function mergePages(
   for (const page of pages) {
     const last = page.entries.at(-1);
     if (page.isCut && last !== undefined) upTo = earlierId(upTo, last.id);
-    if (compareIds(after, page.floor) < 0) {
-      const cursor = formatCursor(window.epoch, page.floor);
-      told.push({ id: page.floor, frame: () => gapFrame(page.room, after, page.oldest, 'trimmed', cursor) });
-    }
     for (const entry of page.entries)
       told.push({ id: entry.id, frame: () => window.frameOf(page.room, entry) });
+  }
+  for (const page of pages) {
+    if (compareIds(after, page.floor) >= 0) continue;
+    // A floor beyond the end, for a log trimmed since the end was taken, is told at the end: there the cursor stops.
+    const id = earlierId(page.floor, end);
+    const cursor = formatCursor(window.epoch, id);
+    const from = formatCursor(window.epoch, after);
+    told.push({ id, frame: () => gapFrame(page.room, from, page.oldest, 'trimmed', cursor) });
   }
   told.sort((a, b) => compareIds(a.id, b.id));
   const frames: Frame[] = [];
@@ -46,7 +50,9 @@ export function mergePages(
   for (const { id, frame } of told) {
     if (compareIds(id, upTo) > 0) break;
     const encoded = frame();
-    if (frames.length > 0 && bytes + encoded.sse.length > maxBytes) return new Run(frames, reached);
+    if (frames.length > 0 && id !== reached && bytes + encoded.sse.length > maxBytes) {
+      return new Run(frames, reached);
+    }
     frames.push(encoded);
     bytes += encoded.sse.length;
     reached = id;

@@ -73,6 +73,8 @@ export class Reader {
   #isAhead = false;
   #isReading = false;
   #generation = 0;
+  /** Where it stood when the history went back under it, until that is told. */
+  #owedGap: string | undefined;
   #ended: { readonly by: Ending | undefined } | undefined;
 
   constructor(around: Surroundings, { rooms, addresses, sink, isAllowed }: ReaderOptions) {
@@ -96,12 +98,14 @@ export class Reader {
 
   /** Where its client may go on from. */
   get cursor(): string {
+    if (this.#owedGap !== undefined) return this.#owedGap;
     const { epoch, end } = this.#around.window;
     return formatCursor(epoch, this.#isLevel ? laterId(this.#cursor, end) : this.#cursor);
   }
 
   /** Adds an address that was only found out after entering. */
   listenTo(address: Address): void {
+    if (this.#ended) return;
     this.#addresses.push(address);
     this.#around.hub.enter(this, [address]);
   }
@@ -133,26 +137,23 @@ export class Reader {
     this.advance();
   }
 
-  /** There is news for one of its rooms; before it the window ended at this place. */
-  wake(position: number, id: StreamId): void {
-    if (!this.#hasBegun) return;
-    if (this.#isLevel) {
-      this.#isLevel = false;
-      // Somebody who reads several rooms may have been told of this batch already, through another of them.
-      if (this.#isAhead) {
-        this.#goTo(laterId(this.#cursor, id));
-      } else if (position > this.#position) {
-        this.#position = position;
-        this.#cursor = id;
-      }
-    }
-    this.advance();
+  /**
+   * There is news for one of its rooms; before it the window ended at this place. Answers whether it must now be
+   * advanced: one that wasn't level goes on by itself, and tells this news as well.
+   */
+  wake(position: number, id: StreamId): boolean {
+    if (!this.#isLevel) return false;
+    this.#isLevel = false;
+    this.#position = position;
+    this.#cursor = this.#isAhead ? laterId(this.#cursor, id) : id;
+    return true;
   }
 
   /** Tells what there is until the sink is full or all has been told. */
   advance(): void {
     const { window } = this.#around;
     while (this.#hasBegun && !this.#ended && !this.#isReading && !this.#isLevel && !this.#sink.isFull) {
+      if (this.#isAhead) this.#goTo(this.#cursor);
       if (!window.reachesBackTo(this.#cursor)) {
         void this.#catchUp();
         return;
@@ -168,16 +169,15 @@ export class Reader {
   /** The window was filled anew; before that it ended at `oldEnd` of the history `oldEpoch`. */
   refilled(reason: RefillReason, oldEpoch: string, oldEnd: StreamId): void {
     this.#generation++;
-    if (!this.#hasBegun || this.#ended) return;
+    if (this.#ended) return;
+    if (reason === 'outrun') void this.#authoriseAgain();
+    if (!this.#hasBegun) return;
     if (this.#isLevel) this.#cursor = laterId(this.#cursor, oldEnd);
     this.#isLevel = false;
     this.#isReading = false;
-    if (reason === 'rollback') {
-      void this.#gapAll('rollback', formatCursor(oldEpoch, this.#cursor), () => {});
-      return;
-    }
+    if (reason === 'rollback') this.#owedGap ??= formatCursor(oldEpoch, this.#cursor);
+    if (this.#owedGap !== undefined) return void this.#gapAll('rollback', this.#owedGap, () => {});
     this.#goTo(this.#cursor);
-    void this.#authoriseAgain();
     this.advance();
   }
 
@@ -214,7 +214,8 @@ export class Reader {
     );
     if (page === undefined) return;
     if (page.facts.epoch !== window.epoch || judge(after, page.facts) === 'rollback') {
-      return this.#gapAll('rollback', formatCursor(window.epoch, after), () => {});
+      this.#owedGap = formatCursor(window.epoch, after);
+      return this.#gapAll('rollback', this.#owedGap, () => {});
     }
     const run = mergePages(page.rooms, { after, end, maxBytes: this.#sink.maxBytes, window });
     this.#isReading = false;
@@ -244,6 +245,7 @@ export class Reader {
         gapFrame(room, after, oldest, reason, i === page.rooms.length - 1 ? cursor : undefined),
       );
       this.#hasBegun = true;
+      this.#owedGap = undefined;
       this.#isReading = false;
       this.#position = 0;
       this.#goTo(base);

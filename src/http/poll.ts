@@ -1,4 +1,5 @@
 import type { Request, Response } from 'express';
+import { formatCursor } from '../chat/cursors.ts';
 import { Refusal } from '../chat/refusals.ts';
 import { MAIN_SITE, roomKey } from '../chat/rooms.ts';
 import type { Frame } from '../delivery/frame.ts';
@@ -61,10 +62,13 @@ export function poll(service: Service) {
     const ticket = authority.ticketOf(req);
     const keys = asked.rooms.map((room) => roomKey(MAIN_SITE, room));
     let reader: Reader | undefined;
-    let cursor = asked.after ?? '';
+    let hasBegun = false;
+    const { epoch, end } = delivery.window;
+    let cursor = asked.after ?? formatCursor(epoch, end);
     const answer = (frames: readonly Frame[]): void => {
       stop();
-      if (reader !== undefined) cursor = reader.cursor;
+      // One that hasn’t begun stands nowhere yet: the client keeps the cursor that it came with, or starts now.
+      if (reader !== undefined && hasBegun) cursor = reader.cursor;
       const events = frames.map((frame) => frame.json.toString()).join(',');
       const more = frames.length > 0 && reader?.ended === undefined && reader?.isLevel === false;
       const body = `{"events":[${events}],"cursor":${JSON.stringify(cursor)},"more":${more}}`;
@@ -75,7 +79,6 @@ export function poll(service: Service) {
     const stop = () => timers.forEach(clearTimeout);
     if (asked.flag('drip')) timers.push(drip(res));
     try {
-      let hasBegun = false;
       const sink = new PollSink(waitMs === 0, (frames) => {
         if (hasBegun) answer(frames);
       });

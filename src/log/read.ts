@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { LoggedEntry } from '../chat/entries.ts';
-import { compareIds, type StreamId, ZERO_ID } from '../chat/ids.ts';
+import { compareIds, MAX_ID, type StreamId, ZERO_ID } from '../chat/ids.ts';
 import type { RoomKey } from '../chat/rooms.ts';
 import type { JournalFacts } from '../chat/vouching.ts';
 import { readEpoch } from './epoch.ts';
@@ -65,7 +65,7 @@ export class LogReader {
       const transaction = queueFacts(this.#redis.multi(), this.#keys, after);
       for (const room of rooms) {
         const log = this.#keys.log(room);
-        transaction.xinfo('STREAM', log).xrange(log, `(${after}`, end, 'COUNT', limit + 1);
+        transaction.xinfo('STREAM', log).xrange(log, exclusive(after), end, 'COUNT', limit + 1);
       }
       const replies = await execute(transaction);
       const facts = factsFrom(replies, after);
@@ -80,9 +80,15 @@ export class LogReader {
     const log = this.#keys.log(room);
     for (;;) {
       const transaction = queueFacts(this.#redis.multi(), this.#keys, ZERO_ID).xinfo('STREAM', log);
-      if ('after' in direction) transaction.xrange(log, `(${direction.after}`, '+', 'COUNT', limit + 1);
+      if ('after' in direction) transaction.xrange(log, exclusive(direction.after), '+', 'COUNT', limit + 1);
       else
-        transaction.xrevrange(log, direction.before ? `(${direction.before}` : '+', '-', 'COUNT', limit + 1);
+        transaction.xrevrange(
+          log,
+          direction.before ? exclusive(direction.before) : '+',
+          '-',
+          'COUNT',
+          limit + 1,
+        );
       const replies = await execute(transaction);
       const facts = factsFrom(replies, ZERO_ID);
       if (facts !== undefined) {
@@ -94,6 +100,11 @@ export class LogReader {
       await readEpoch(this.#redis, this.#keys);
     }
   }
+}
+
+/** Redis refuses to exclude the first and the last id there can be; no entry has them. */
+function exclusive(id: StreamId): string {
+  return id === ZERO_ID || id === MAX_ID ? id : `(${id}`;
 }
 
 function roomPage(
