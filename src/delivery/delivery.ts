@@ -102,6 +102,11 @@ export class Delivery implements TailListener, Surroundings {
     this.#each([...this.hub.everyone()], (reader) => reader.refilled(reason, before.epoch, before.end));
   }
 
+  failed(error: unknown, reader: Reader): void {
+    this.#events.failed(error);
+    reader.end();
+  }
+
   /** Logged out: acts when it is read, before what came with it, so that no cursor counts as told what wasn't. */
   #endSessions(entries: readonly JournalEntry[]): void {
     for (const { kind, to } of entries)
@@ -114,8 +119,7 @@ export class Delivery implements TailListener, Surroundings {
       try {
         act(reader);
       } catch (error) {
-        this.#events.failed(error);
-        reader.end();
+        this.failed(error, reader);
       }
     }
   }

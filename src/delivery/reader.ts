@@ -38,6 +38,8 @@ export interface Surroundings {
   /** Reads the rooms' logs in `(after, end]`, at most `limit` entries of each. */
   readPage(rooms: readonly RoomKey[], after: StreamId, end: StreamId, limit: number): Promise<Page>;
   readonly pageEntries: number;
+  /** Telling a reader threw, which is a bug. */
+  failed(error: unknown, reader: Reader): void;
   /** Has the tail compare this process' history with Redis' soon. */
   suspectRollback(): void;
 }
@@ -155,7 +157,7 @@ export class Reader {
     while (this.#hasBegun && !this.#ended && !this.#isReading && !this.#isLevel && !this.#sink.isFull) {
       if (this.#isAhead) this.#goTo(this.#cursor);
       if (!window.reachesBackTo(this.#cursor)) {
-        void this.#catchUp();
+        this.#watch(this.#catchUp());
         return;
       }
       const { run, position } = window.read(this.#position, this.#rooms, this.#sink.maxBytes);
@@ -170,13 +172,16 @@ export class Reader {
   refilled(reason: RefillReason, oldEpoch: string, oldEnd: StreamId): void {
     this.#generation++;
     if (this.#ended) return;
-    if (reason === 'outrun') void this.#authoriseAgain();
+    if (reason === 'outrun') this.#watch(this.#authoriseAgain());
     if (!this.#hasBegun) return;
     if (this.#isLevel) this.#cursor = laterId(this.#cursor, oldEnd);
     this.#isLevel = false;
     this.#isReading = false;
     if (reason === 'rollback') this.#owedGap ??= formatCursor(oldEpoch, this.#cursor);
-    if (this.#owedGap !== undefined) return void this.#gapAll('rollback', this.#owedGap, () => {});
+    if (this.#owedGap !== undefined) {
+      this.#watch(this.#gapAll('rollback', this.#owedGap, () => {}));
+      return;
+    }
     this.#goTo(this.#cursor);
     this.advance();
   }
@@ -266,6 +271,11 @@ export class Reader {
       }
     }
     return undefined;
+  }
+
+  /** Nobody awaits what a reader does by itself, so its failure is told here. */
+  #watch(work: Promise<void>): void {
+    work.catch((error) => this.#around.failed(error, this));
   }
 
   async #awaitTail(): Promise<void> {
