@@ -9,6 +9,7 @@ export class Run {
   readonly frames: readonly Frame[];
   readonly end: StreamId;
   #sse: Buffer | undefined;
+  #wrapped: { readonly by: (bytes: Buffer) => Buffer; readonly bytes: Buffer } | undefined;
 
   constructor(frames: readonly Frame[], end: StreamId) {
     this.frames = frames;
@@ -21,5 +22,11 @@ export class Run {
         ? this.frames[0].sse
         : Buffer.concat(this.frames.map((frame) => frame.sse));
     return this.#sse;
+  }
+
+  /** The same bytes as a carrier wraps them, wrapped once for all readers: `wrap` must be the same function each time. */
+  wrapped(wrap: (bytes: Buffer) => Buffer): Buffer {
+    if (this.#wrapped?.by !== wrap) this.#wrapped = { by: wrap, bytes: wrap(this.sse) };
+    return this.#wrapped.bytes;
   }
 }

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import type { Response } from 'express';
 import type { ByeNotice } from '../chat/entries.ts';
 import { Frame } from '../delivery/frame.ts';
@@ -17,7 +18,22 @@ export function byeFrame({ code, retryMs }: Ending): Frame {
   return new Frame('bye', JSON.stringify(bye), retryMs === undefined ? {} : { retryMs });
 }
 
-/** A response that stays open. It is never written to while its socket is full, and ended if that lasts. */
+const LINE_END = Buffer.from('\r\n');
+
+/** [spec] RFC 9112, 7.1: a chunk is its size in hex, its data, and line ends behind both. */
+function chunk(bytes: Buffer): Buffer {
+  return Buffer.concat([Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, LINE_END]);
+}
+
+function plain(bytes: Buffer): Buffer {
+  return bytes;
+}
+
+/**
+ * A response that stays open. It is never written to while its socket is full, and ended if that lasts.
+ * Once its head is out it writes to the socket: a chunk wrapped once goes to all readers, where `res.write` would wrap
+ * it anew, in three pieces, for each. The response itself only ends the stream.
+ */
 export class ResponseStreamSink implements Sink, StreamSink {
   readonly maxBytes = RUN_BYTES;
   isFull = false;
@@ -27,9 +43,11 @@ export class ResponseStreamSink implements Sink, StreamSink {
   #stalled: NodeJS.Timeout | undefined;
   #onEnd: () => void = () => {};
   #reader: Reader | undefined;
+  #out: Socket | Response;
+  #wrap = plain;
 
   constructor(res: Response, stallMs: number) {
-    this.#res = res;
+    this.#res = this.#out = res;
     this.#stallMs = stallMs;
   }
 
@@ -37,27 +55,33 @@ export class ResponseStreamSink implements Sink, StreamSink {
   open(reader: Reader, onEnd: () => void): void {
     this.#reader = reader;
     this.#onEnd = onEnd;
-    this.#res.on('drain', () => this.#drained());
     this.#res.flushHeaders();
+    // A response that waits for its turn on a pipelined connection has no socket yet.
+    if (this.#res.socket) {
+      this.#out = this.#res.socket;
+      this.#wrap = this.#res.req.httpVersion === '1.1' ? chunk : plain;
+    }
+    this.#out.on('drain', this.#drained);
   }
 
   tell(run: Run): void {
     this.toldAt = performance.now();
-    this.#write(run.sse);
+    this.#write(run.wrapped(this.#wrap));
   }
 
   level(): void {}
 
   notice(frame: Frame): void {
-    this.#write(frame.sse);
+    this.#write(this.#wrap(frame.sse));
   }
 
   pad(): void {
-    if (!this.isFull && !this.#res.writableEnded) this.#write(PADDING);
+    if (!this.isFull && !this.#res.writableEnded) this.#write(this.#wrap(PADDING));
   }
 
   end(ending: Ending | undefined): void {
     clearTimeout(this.#stalled);
+    this.#out.off('drain', this.#drained);
     this.#onEnd();
     if (!this.#res.headersSent) return;
     if (ending === undefined || ending.code === 'stalled') {
@@ -70,15 +94,15 @@ export class ResponseStreamSink implements Sink, StreamSink {
 
   #write(bytes: Buffer): void {
     // `false` alone says that a threshold was crossed; with nothing left to write there would be no `drain`.
-    if (this.#res.write(bytes) || this.#res.writableLength === 0) return;
+    if (this.#out.write(bytes) || this.#out.writableLength === 0) return;
     this.isFull = true;
     this.#stalled ??= setTimeout(() => this.#reader?.end({ code: 'stalled' }), this.#stallMs);
   }
 
-  #drained(): void {
+  readonly #drained = (): void => {
     clearTimeout(this.#stalled);
     this.#stalled = undefined;
     this.isFull = false;
     this.#reader?.advance();
-  }
+  };
 }
