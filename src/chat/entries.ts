@@ -62,6 +62,8 @@ export interface HelloNotice {
   readonly nonce: string;
   /** Milliseconds between heartbeats, at most, when nothing else is told. */
   readonly heartbeat: number;
+  /** How long a confirmation of this stream, and with it the client's presence, lasts; milliseconds. */
+  readonly lease: number;
 }
 
 /** Proves that the carrier still carries. `n` counts from 1: the first proves that events come through singly. */
@@ -69,6 +71,25 @@ export interface HeartbeatNotice {
   readonly kind: 'heartbeat';
   readonly n: number;
 }
+
+/** Somebody came to a room, or is no longer there. Transient: no room log keeps it, so it has neither `prev` nor `n`. */
+export interface PresenceEntry {
+  readonly kind: 'presence';
+  readonly room: RoomName;
+  readonly id: StreamId;
+  readonly at: number;
+  readonly user: User;
+  readonly here: boolean;
+}
+
+/** What a reader is told: entries and notices, as JSON on every carrier. */
+export type WireEvent =
+  | MessageEntry
+  | PresenceEntry
+  | GapNotice
+  | HelloNotice
+  | HeartbeatNotice
+  | ByeNotice;
 
 /** An entry as the log keeps it. `data` is a JSON object of all that neither the log nor the id says. */
 export interface LoggedEntry {
