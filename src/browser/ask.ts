@@ -1,0 +1,110 @@
+/** The service said no (`code` as in the README's table of refusals), or couldn't be asked. */
+export class Refused extends Error {
+  /** A refusal's code; `unreachable`: no answer; `blocked`: something else than the service answered. */
+  readonly code: string;
+  /** The HTTP status, if there was an answer. */
+  readonly status: number | undefined;
+  /** How long the service asks to wait, in ms. */
+  readonly retryAfterMs: number | undefined;
+
+  constructor(code: string, message: string, status?: number, retryAfterMs?: number) {
+    super(message);
+    this.code = code;
+    this.status = status;
+    this.retryAfterMs = retryAfterMs;
+  }
+
+  /** Whether the same may succeed later. */
+  get isPassing(): boolean {
+    const { status } = this;
+    return this.code === 'blocked' || status === undefined || status >= 500 || status === 429;
+  }
+}
+
+/** Where the service is, and how it is asked. */
+export interface Access {
+  /** Its base URL, without a slash at the end; '' is the page's own folder. */
+  readonly url: string;
+  readonly fetch: typeof fetch;
+}
+
+const ANSWER_WITHIN_MS = 15_000;
+
+/** Sends a request; the answer's head is waited for, not its body. `unreachable` if there is none. */
+export async function send(
+  { url, fetch }: Access,
+  path: string,
+  { body, accept, signal }: { body?: object | undefined; accept?: string; signal: AbortSignal },
+): Promise<Response> {
+  const headers: Record<string, string> = {};
+  if (body) headers['Content-Type'] = 'application/json';
+  if (accept) headers['Accept'] = accept;
+  try {
+    return await fetch(url + path, {
+      method: body ? 'POST' : 'GET',
+      // Otherwise a browser lets equal requests wait for one another, for the sake of its cache.
+      cache: 'no-store',
+      credentials: 'same-origin',
+      signal,
+      headers,
+      ...(body && { body: JSON.stringify(body) }),
+    });
+  } catch {
+    throw new Refused('unreachable', 'The service can’t be reached.');
+  }
+}
+
+/** What an answer that isn't the one hoped for says: the service's own refusal, or `blocked`. */
+export async function refusalIn(response: Response): Promise<Refused> {
+  const text = await response.text().catch(() => '');
+  return refusalOf(text, response.status, response.headers.get('Retry-After'));
+}
+
+/** The refusal that a body is; `blocked` where it isn't the service's. */
+export function refusalOf(text: string, status: number, retryAfter?: string | null): Refused {
+  try {
+    const { error } = JSON.parse(text);
+    if (typeof error.code === 'string') {
+      const seconds = error.retryAfter ?? Number(retryAfter ?? 0);
+      return new Refused(error.code, String(error.message), status, seconds * 1000 || undefined);
+    }
+  } catch {
+    // Not ours.
+  }
+  return new Refused('blocked', `Something on the way answered with ${status}.`, status);
+}
+
+interface Question {
+  /** Makes it a POST. */
+  readonly body?: object | undefined;
+  readonly withinMs?: number;
+  readonly signal?: AbortSignal;
+}
+
+/** Asks for JSON. Rejects with `Refused`. */
+export async function ask<T>(
+  access: Access,
+  path: string,
+  { body, withinMs = ANSWER_WITHIN_MS, signal }: Question = {},
+): Promise<T> {
+  const stop = new AbortController();
+  const abort = () => stop.abort();
+  const timer = setTimeout(abort, withinMs);
+  signal?.addEventListener('abort', abort);
+  try {
+    const response = await send(access, path, { body, signal: stop.signal });
+    if (response.status === 204) return undefined as T;
+    if (!response.ok) throw await refusalIn(response);
+    const text = await response.text().catch(() => {
+      throw new Refused('unreachable', 'The answer broke off.');
+    });
+    try {
+      return JSON.parse(text) as T;
+    } catch {
+      throw refusalOf(text, response.status);
+    }
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener('abort', abort);
+  }
+}

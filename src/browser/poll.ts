@@ -1,0 +1,107 @@
+import type { WireEvent } from '../chat/entries.ts';
+import { ask, Refused } from './ask.ts';
+import { type Asking, endOf, endOfBye, type LineListener, type OpenLine, queryOf } from './carrier.ts';
+import { afterPoll, type Hold } from './poll-hold.ts';
+
+/** What a poll is answered. */
+export interface Answer {
+  readonly events: readonly WireEvent[];
+  readonly cursor: string;
+  readonly more: boolean;
+}
+
+interface PollPace {
+  /** What has been learnt, and is learnt here. */
+  hold: Hold;
+  /** Between two short polls, in ms. */
+  readonly pauseMs: () => number;
+}
+
+/** An own timer of so much beyond the hold: some proxies never tell that they gave a request up. */
+const SLACK_MS = 3000;
+/** How many unanswered short polls in a row mean that the service is out of reach, and not a request lost. */
+const MAX_LOST = 2;
+
+/** One poll: what there is after the cursor, or the first news within `waitMs`. Rejects with `Refused`. */
+export async function pollOnce(
+  asking: Asking,
+  waitMs: number,
+  isDripping: boolean,
+  signal?: AbortSignal,
+): Promise<Answer> {
+  const query = queryOf(asking, { wait: String(waitMs / 1000), ...(isDripping && { drip: '1' }) });
+  const answer = await ask<Answer | { error: unknown }>(asking.access, `/api/poll?${query}`, {
+    withinMs: waitMs + SLACK_MS,
+    ...(signal && { signal }),
+  });
+  if (answer && 'cursor' in answer) return answer;
+  // A dripping poll has told its status before it knew.
+  const { error } = answer as { error?: { code: string; message: string; retryAfter?: number } };
+  if (!error) throw new Refused('blocked', 'Not an answer of the service.', 200);
+  const retryMs = error.retryAfter && error.retryAfter * 1000;
+  throw new Refused(error.code, error.message, retryMs ? 503 : 400, retryMs || undefined);
+}
+
+/** Polls again and again: held as long as gets through, or (`isShort`) every now and then. */
+export function openPoll(isShort: boolean, asking: Asking, pace: PollPace, listener: LineListener): OpenLine {
+  const stop = new AbortController();
+  let isOver = false;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let lost = 0;
+  // The first answer is to come at once: it proves the way, and brings what was missed.
+  let isFirst = true;
+
+  const next = async (): Promise<void> => {
+    const { holdMs, isDripping } = pace.hold;
+    const waitMs = isShort || isFirst ? 0 : holdMs;
+    const startedAt = performance.now();
+    let pauseMs = isShort ? pace.pauseMs() : 0;
+    try {
+      const { events, cursor, more } = await pollOnce(asking, waitMs, isDripping && waitMs > 0, stop.signal);
+      if (isOver) return;
+      lost = 0;
+      const bye = events.find((event) => event.kind === 'bye');
+      for (const event of events) if (event !== bye) tell(event, cursor);
+      if (isOver) return;
+      listener.answered(cursor, more);
+      if (bye) return finish(endOfBye(bye));
+      if (more || isFirst || events.length > 0) pauseMs = isShort && !more ? pauseMs : 0;
+      else if (waitMs > 0) pace.hold = afterPoll(pace.hold, 'empty');
+      // An empty answer that came too soon isn't worth asking for again at once.
+      if (!isShort && !isFirst && events.length === 0 && performance.now() - startedAt < waitMs / 2)
+        pauseMs = Math.max(pauseMs, 1000);
+      isFirst = false;
+    } catch (error) {
+      if (isOver) return;
+      const elapsed = performance.now() - startedAt;
+      const wasHeld = waitMs > 0 && elapsed > 1000;
+      const isCut = error instanceof Refused && (error.code === 'unreachable' || error.code === 'blocked');
+      if (isCut && wasHeld) {
+        pace.hold = afterPoll(pace.hold, { cutMs: elapsed });
+        if (pace.hold.isHopeless) return finish({ how: 'cut' });
+      } else if (isCut && elapsed >= SLACK_MS && ++lost < MAX_LOST) {
+        pauseMs = 0;
+      } else {
+        return finish(endOf(error));
+      }
+    }
+    if (!isOver) timer = setTimeout(next, pauseMs);
+  };
+
+  const tell = (event: WireEvent, cursor: string) => {
+    const isEntry = 'id' in event;
+    listener.event(event, isEntry ? `${cursor.split('.', 1)[0]}.${event.id}` : undefined);
+  };
+  const finish = (end: Parameters<LineListener['ended']>[0]) => {
+    isOver = true;
+    listener.ended(end);
+  };
+  void next();
+  return {
+    close: () => {
+      isOver = true;
+      stop.abort();
+      clearTimeout(timer);
+    },
+  };
+}
