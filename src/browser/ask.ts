@@ -23,7 +23,7 @@ export class Refused extends Error {
 
 /** Where the service is, and how it is asked. */
 export interface Access {
-  /** Its base URL, without a slash at the end; '' is the page's own folder. */
+  /** Its base URL or base path, without a slash at the end; '' is the root of the page's origin. */
   readonly url: string;
   readonly fetch: typeof fetch;
 }

@@ -255,7 +255,7 @@ class Climb {
       at(this.#rotateAt(main));
       at(this.#climb()?.at);
     }
-    l.wakeAt = due;
+    l.wakeAt = Math.max(due, this.#now);
   }
 
   #begin(): void {
@@ -364,8 +364,8 @@ class Climb {
     if (deadlineOf(main) <= this.#now) {
       return this.#failed(main, main.provenAt === undefined ? 'held' : 'mute');
     }
-    if (main.provenAt === undefined || isPoll(main.rung)) return;
-    if (l.postedAt !== undefined) {
+    if (main.provenAt === undefined) return;
+    if (l.postedAt !== undefined && !isPoll(main.rung)) {
       if (this.#now >= l.postedAt + 2 * PACE.ownPostMs) return this.#failed(main, 'mute');
       if (this.#now >= l.postedAt + PACE.ownPostMs) this.#openBeside();
     }

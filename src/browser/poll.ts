@@ -57,11 +57,12 @@ export function openPoll(isShort: boolean, asking: Asking, pace: PollPace, liste
     const startedAt = performance.now();
     let pauseMs = isShort ? pace.pauseMs() : 0;
     try {
-      const { events, cursor, more } = await pollOnce(asking, waitMs, isDripping && waitMs > 0, stop.signal);
+      const answer = await pollOnce(asking, waitMs, isDripping && waitMs > 0, stop.signal);
+      const { events, cursor, more } = answer;
       if (isOver) return;
       lost = 0;
       const bye = events.find((event) => event.kind === 'bye');
-      for (const event of events) if (event !== bye) tell(event, cursor);
+      for (const { event, cursor } of placed(answer)) if (event !== bye) listener.event(event, cursor);
       if (isOver) return;
       listener.answered(cursor, more);
       if (bye) return finish(endOfBye(bye));
@@ -88,10 +89,6 @@ export function openPoll(isShort: boolean, asking: Asking, pace: PollPace, liste
     if (!isOver) timer = setTimeout(next, pauseMs);
   };
 
-  const tell = (event: WireEvent, cursor: string) => {
-    const isEntry = 'id' in event;
-    listener.event(event, isEntry ? `${cursor.split('.', 1)[0]}.${event.id}` : undefined);
-  };
   const finish = (end: Parameters<LineListener['ended']>[0]) => {
     isOver = true;
     listener.ended(end);
@@ -104,4 +101,18 @@ export function openPoll(isShort: boolean, asking: Asking, pace: PollPace, liste
       clearTimeout(timer);
     },
   };
+}
+
+/**
+ * An answer's events with the cursors that they lead to: its entries are all of the history that its cursor is of.
+ * Where the history changed, the last gap leads to that one's very beginning, so that whatever follows comes after it.
+ */
+export function placed({ events, cursor }: Answer): { event: WireEvent; cursor: string | undefined }[] {
+  const epoch = cursor.split('.', 1)[0];
+  const isBreak = (event: WireEvent) => event.kind === 'gap' && event.reason !== 'trimmed';
+  const lastBreak = events.filter(isBreak).pop();
+  return events.map((event) => {
+    if ('id' in event) return { event, cursor: `${epoch}.${event.id}` };
+    return { event, cursor: event === lastBreak ? `${epoch}.0-0` : undefined };
+  });
 }

@@ -1,9 +1,12 @@
 import { createParser } from 'eventsource-parser';
+import { WebSocket } from 'ws';
 import type { Person, WireEvent } from './service.ts';
+
+const ASIDE = new Set(['hello', 'heartbeat', 'presence']);
 
 /** Somebody following rooms over one carrier: what they were told, and where they may go on from. */
 export class Follower {
-  /** Everything told but `hello` and heartbeats. */
+  /** Everything told but `hello`, heartbeats and presence. */
   readonly events: WireEvent[] = [];
   readonly all: WireEvent[] = [];
   cursor: string | undefined;
@@ -25,7 +28,7 @@ export class Follower {
 
   told(event: WireEvent, cursor: string | undefined): void {
     this.all.push(event);
-    if (event.kind !== 'hello' && event.kind !== 'heartbeat') this.events.push(event);
+    if (!ASIDE.has(event.kind)) this.events.push(event);
     if (cursor) this.cursor = cursor;
   }
 
@@ -38,6 +41,8 @@ export class Follower {
 
 export interface Carrier {
   readonly name: string;
+  /** Whether it tells that it has begun. */
+  readonly saysHello?: boolean;
   follow(person: Person, rooms: string[], after?: string): Follower;
 }
 
@@ -60,6 +65,7 @@ async function readStream(follower: Follower, res: Response): Promise<void> {
 
 const streamByGet: Carrier = {
   name: 'SSE by GET',
+  saysHello: true,
   follow: (person, rooms, after) =>
     start(after, async (follower) => {
       const query = new URLSearchParams({ rooms: rooms.join(','), ...(after && { after }) });
@@ -69,12 +75,35 @@ const streamByGet: Carrier = {
 
 const streamByPost: Carrier = {
   name: 'SSE by POST, as bytes',
+  saysHello: true,
   follow: (person, rooms, after) =>
     start(after, async (follower) => {
       const init = { signal: follower.signal, headers: { Accept: 'application/octet-stream' } };
       const res = await person.send('/api/stream', { rooms, ...(after && { after }) }, init);
       if (res.headers.get('content-type') !== 'application/octet-stream') throw new Error('not as bytes');
       await readStream(follower, res);
+    }),
+};
+
+const socket: Carrier = {
+  name: 'WebSocket',
+  saysHello: true,
+  follow: (person, rooms, after) =>
+    start(after, async (follower) => {
+      const query = new URLSearchParams({ rooms: rooms.join(','), ...(after && { after }) });
+      const webSocket = new WebSocket(`${person.url.replace(/^http/, 'ws')}/api/socket?${query}`, {
+        headers: { Cookie: person.cookie },
+      });
+      follower.signal.addEventListener('abort', () => webSocket.terminate());
+      webSocket.on('message', (data) => {
+        const { cursor, ...event } = JSON.parse(String(data)) as WireEvent & { cursor?: string };
+        if (!follower.signal.aborted) follower.told(event as WireEvent, cursor);
+      });
+      await new Promise((resolve, reject) => {
+        webSocket.once('unexpected-response', (_req, res) => reject(new Error(`socket: ${res.statusCode}`)));
+        webSocket.once('error', reject);
+        webSocket.once('close', resolve);
+      });
     }),
 };
 
@@ -111,6 +140,7 @@ function polls(name: string, parameters: Record<string, string>, pauseMs: number
 export const carriers: Carrier[] = [
   streamByGet,
   streamByPost,
+  socket,
   polls('long-poll', { wait: '5' }, 0, false),
   polls('long-poll by POST, dripping', { wait: '5', drip: '1' }, 0, true),
   polls('short poll', { wait: '0' }, 10, false),

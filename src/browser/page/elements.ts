@@ -1,0 +1,45 @@
+/** The element of this id; the page's HTML has it. */
+export const find = <T extends HTMLElement>(id: string) => document.getElementById(id) as T;
+
+/** A new element. Texts become text nodes, never markup. */
+export function make<K extends keyof HTMLElementTagNameMap>(
+  tag: K,
+  className = '',
+  ...children: (Node | string)[]
+): HTMLElementTagNameMap[K] {
+  const element = document.createElement(tag);
+  if (className) element.className = className;
+  element.append(...children);
+  return element;
+}
+
+/** A button that does something. */
+export function buttonOf(text: string, className: string, act: () => void): HTMLButtonElement {
+  const button = make('button', className, text);
+  button.type = 'button';
+  button.addEventListener('click', act);
+  return button;
+}
+
+/** A name or title somebody chose: its direction is its own. */
+export const nameOf = (text: string, className = '') => make('bdi', className, text);
+
+const COLOURS = 8;
+
+/** A person's initials on a colour that stays theirs. */
+export function avatarOf({ id, name }: { readonly id: string; readonly name: string }): HTMLElement {
+  let hash = 0;
+  for (let i = 0; i < id.length; i++) hash = (hash * 31 + id.charCodeAt(i)) | 0;
+  const avatar = make('span', 'avatar', initialsOf(name));
+  avatar.setAttribute('data-colour', String(Math.abs(hash) % COLOURS));
+  avatar.setAttribute('aria-hidden', 'true');
+  return avatar;
+}
+
+/** One or two letters for a name. */
+export function initialsOf(name: string): string {
+  const words = name.split(/[\s._-]+/).filter((word) => word !== '');
+  const [first = '?', ...rest] = words;
+  const letters = [first, rest.pop() ?? ''].map((word) => Array.from(word)[0] ?? '');
+  return letters.join('').toLocaleUpperCase();
+}

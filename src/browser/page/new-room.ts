@@ -1,0 +1,52 @@
+import { find } from './elements.ts';
+import { closeDialog, openDialog } from './settings.ts';
+
+/** What a title becomes in an address. */
+export function roomNameFrom(title: string): string {
+  return title
+    .normalize('NFKD')
+    .toLowerCase()
+    .replace(/[\u0300-\u036f]/g, '')
+    .replace(/[^a-z0-9]+/g, '-')
+    .replace(/^-+|-+$/g, '')
+    .slice(0, 64);
+}
+
+/** The form that makes a new room. */
+export function openNewRoom(host: {
+  create(room: string, title: string): Promise<void>;
+  wordsFor(error: unknown): string;
+}): void {
+  const dialog = find<HTMLDialogElement>('room-dialog');
+  const form = find<HTMLFormElement>('room-form');
+  const title = find<HTMLInputElement>('room-title');
+  const room = find<HTMLInputElement>('room-name');
+  const alert = find('room-alert');
+  let isOwnName = false;
+  find('new-room').addEventListener('click', () => {
+    form.reset();
+    alert.textContent = '';
+    isOwnName = false;
+    openDialog(dialog);
+    title.focus();
+  });
+  find('cancel-room').addEventListener('click', () => closeDialog(dialog));
+  room.addEventListener('input', () => {
+    isOwnName = room.value !== '';
+  });
+  title.addEventListener('input', () => {
+    if (!isOwnName) room.value = roomNameFrom(title.value);
+  });
+  const create = async () => {
+    try {
+      await host.create(room.value, title.value);
+      closeDialog(dialog);
+    } catch (error) {
+      alert.textContent = host.wordsFor(error);
+    }
+  };
+  form.addEventListener('submit', (event) => {
+    event.preventDefault();
+    void create();
+  });
+}

@@ -1,0 +1,34 @@
+import type { Pending } from '../outbox.ts';
+import { buttonOf, find, make } from './elements.ts';
+import type { Words } from './strings.ts';
+
+/** Shows what this user has written in the room and what hasn't come back by the feed: waiting, sent or failed. */
+export function showOutbox(
+  items: readonly Pending[],
+  t: Words,
+  why: (code: string) => string,
+  act: { retry(clientId: string): void; discard(clientId: string): void },
+): void {
+  const list = find('outbox');
+  const focused = document.activeElement?.getAttribute('data-act');
+  list.replaceChildren(
+    ...items.map(({ clientId, text, status, error }) => {
+      const words = make('p', 'text', text);
+      words.dir = 'auto';
+      const state = make('p', 'fate', status === 'gone' ? '' : t(status));
+      const item = make('li', `sending ${status}`, words, state);
+      if (status === 'failed') {
+        if (error) state.append(`: ${why(error)}`);
+        const button = (key: 'retry' | 'discard') => {
+          const made = buttonOf(t(key), 'link', () => act[key](clientId));
+          made.setAttribute('data-act', `${key}:${clientId}`);
+          return made;
+        };
+        state.append(' ', button('retry'), ' ', button('discard'));
+      }
+      return item;
+    }),
+  );
+  // Drawn anew, but whoever stood on a button with the keyboard stays there.
+  if (focused) list.querySelector<HTMLElement>(`[data-act="${focused}"]`)?.focus();
+}

@@ -1,0 +1,404 @@
+import { isToldAt } from './cursors.ts';
+import type { Feed, FeedListener, News, OpenFeed, State } from './feed.ts';
+import { type LeaseStorage, type Locks, leadByLease, leadByLock } from './leadership.ts';
+
+/*
+ * One connection for all tabs of a browser and user. One tab leads: it runs the feed for the rooms of all, and tells
+ * the others over a BroadcastChannel. What it says names the cursor it was said *from*, so a tab knows by itself
+ * whether it missed something, and then catches up by a poll of its own. So it matters little who leads, nor whether
+ * for a moment two do: what is told may come twice, never with a hole.
+ */
+
+/** Why a tab has a connection of its own. */
+export type Apart =
+  /** This browser has no BroadcastChannel. */
+  | 'no-channel'
+  /** It has neither Web Locks nor a storage to settle by who leads. */
+  | 'no-leader'
+  /** It has, and denies their use. */
+  | 'denied';
+
+/** What a short poll brings. */
+export interface Missed {
+  readonly events: readonly { readonly event: News; readonly cursor?: string | undefined }[];
+  readonly cursor: string;
+  readonly more: boolean;
+}
+
+export interface SharedFeedOptions {
+  /** Names the service and the user: tabs of one scope share. */
+  readonly scope: string;
+  readonly listener: FeedListener;
+  /** Opens a connection, should this tab come to lead. */
+  readonly open: OpenFeed;
+  /** Asks once for what these rooms have after a cursor. */
+  readonly catchUp: (rooms: readonly string[], after: string) => Promise<Missed>;
+  readonly BroadcastChannel: typeof BroadcastChannel | undefined;
+  readonly locks: Locks | undefined;
+  /** The storage that all tabs share; needed only where there are no locks. */
+  readonly storage: LeaseStorage | undefined;
+}
+
+/** A feed over a connection that tabs share. */
+export interface SharedFeed extends Feed {
+  /** Why this tab has a connection of its own; undefined if it takes part. */
+  readonly apart: Apart | undefined;
+  /** Whether the connection is this tab's. */
+  readonly isLeading: boolean;
+  /** The page is put away, perhaps for good: another tab has to lead. Call it on every `pagehide`. */
+  leave(): void;
+  /** The page is back. Call it on `pageshow`. */
+  come(): void;
+}
+
+/** From a tab: it is here, and what it needs. Also asks whoever leads to speak. */
+interface Here {
+  readonly kind: 'here';
+  readonly tab: string;
+  readonly rooms: readonly string[];
+  readonly isResting: boolean;
+}
+
+/** From whoever leads: all that happened in these rooms between two cursors, which may be nothing. */
+interface Told {
+  readonly kind: 'told';
+  readonly tab: string;
+  readonly rooms: readonly string[];
+  readonly from: string;
+  readonly to: string;
+  readonly event: News | undefined;
+  readonly state: State;
+  /** Every tab is to say that it is here. */
+  readonly isRollCall: boolean;
+}
+
+type Word =
+  | Here
+  | Told
+  | { readonly kind: 'expect'; readonly id: string }
+  | { readonly kind: 'wake'; readonly why: 'online' | 'shown' }
+  | { readonly kind: 'bye'; readonly tab: string };
+
+const TICK_MS = 500;
+/** Ticks without a word after which a leader counts as gone; two of them are spent asking. */
+const SILENT_TICKS = 3;
+const TICKS_PER_ROLL_CALL = 16;
+/** Tabs that miss the same leader don't all step forward at once. */
+const STEP_FORWARD_WITHIN_MS = 300;
+const MAX_HELD = 500;
+const MAX_PAUSE_MS = 10_000;
+
+/** Takes part in sharing from the first `follow` on. */
+export function shareFeed(options: SharedFeedOptions): SharedFeed {
+  const { listener, locks, storage } = options;
+  const tab = Math.random().toString(36).slice(2);
+  const name = `throughline:${options.scope}`;
+  let apart: Apart | undefined;
+  if (!options.BroadcastChannel) apart = 'no-channel';
+  else if (!locks && !storage) apart = 'no-leader';
+
+  let rooms: readonly string[] = [];
+  let cursor = '';
+  let state: State = { phase: 'connecting' };
+  let shownState = '';
+  let isResting = false;
+  let life: 'new' | 'on' | 'away' | 'over' = 'new';
+  let channel: BroadcastChannel | undefined;
+
+  /** The others, by what they said last, and in answer to which roll call. */
+  const others = new Map<string, Here & { rollCall: number }>();
+  let feed: Feed | undefined;
+  let union: readonly string[] = [];
+  let isAllResting = false;
+  let rollCall = 0;
+  let ticks = 0;
+
+  let leader: string | undefined;
+  let silentTicks = 0;
+  let hasAskedThisTick = false;
+  /** Whether a cursor ahead of the leader's is known to be of this history, and not of one rolled back since. */
+  let isVerified = false;
+  /** What was told while this tab catches up; undefined while it is level. */
+  let held: Told[] | undefined;
+  let turn = 0;
+
+  let ticking: ReturnType<typeof setInterval> | undefined;
+  let stepping: ReturnType<typeof setTimeout> | undefined;
+  let pausing: ReturnType<typeof setTimeout> | undefined;
+
+  const leadership =
+    apart === undefined
+      ? ((candidate) =>
+          locks
+            ? leadByLock(locks, name, candidate)
+            : leadByLease(storage as LeaseStorage, name, tab, candidate))({
+          granted: lead,
+          lost: stepDown,
+          broken() {
+            apart = 'denied';
+            disconnect();
+            if (!feed) lead();
+          },
+        })
+      : undefined;
+
+  function say(word: Word): void {
+    channel?.postMessage(word);
+  }
+
+  function sayHere(): void {
+    hasAskedThisTick = true;
+    say({ kind: 'here', tab, rooms, isResting });
+  }
+
+  function sayTold(event?: News, to = cursor, isRollCall = false): void {
+    say({ kind: 'told', tab, rooms: union, from: cursor, to, event, state, isRollCall });
+  }
+
+  function tell(event: News | undefined, to: string | undefined): void {
+    const mine = event && rooms.includes(event.room) ? event : undefined;
+    if (to) cursor = to;
+    if (mine || to) listener.told(mine, to);
+  }
+
+  function tellState(): void {
+    const shown: State = held && state.phase === 'live' ? { ...state, phase: 'catching-up' } : state;
+    const json = JSON.stringify(shown);
+    if (json === shownState) return;
+    shownState = json;
+    listener.state(shown);
+  }
+
+  function lead(): void {
+    stopCatchingUp();
+    silentTicks = 0;
+    state = { phase: 'connecting' };
+    union = [];
+    isAllResting = false;
+    feed = options.open({
+      told(event, to) {
+        sayTold(event, to);
+        tell(event, to);
+      },
+      state(now) {
+        state = now;
+        sayTold();
+        tellState();
+      },
+    });
+    gather();
+    callRoll();
+  }
+
+  function stepDown(): void {
+    feed?.close();
+    feed = leader = undefined;
+    silentTicks = 0;
+    isVerified = false;
+    leadership?.seek(false);
+    sayHere();
+  }
+
+  /** Who hasn't answered the last call is gone. Frozen tabs come again by themselves, and catch up. */
+  function callRoll(): void {
+    rollCall++;
+    sayTold(undefined, cursor, true);
+  }
+
+  /** Follows the rooms of all tabs, and rests if all do. */
+  function gather(isMoved = false): void {
+    const here = [...others.values()];
+    const wanted = [...new Set(rooms.concat(...here.map((other) => other.rooms)))].sort();
+    if (isMoved || wanted.join() !== union.join()) {
+      union = wanted;
+      feed?.follow(union, cursor);
+    }
+    const isAll = isResting && here.every((other) => other.isResting);
+    if (isAll !== isAllResting) feed?.rest(isAll);
+    isAllResting = isAll;
+  }
+
+  function hear(word: Word): void {
+    if (word.kind === 'told') hearTold(word);
+    else if (word.kind === 'here') {
+      others.set(word.tab, { ...word, rollCall });
+      if (!feed) return;
+      // By another's question, not by a timer: hidden tabs' timers are throttled.
+      if (!leadership?.holds()) return stepDown();
+      gather();
+      sayTold();
+    } else if (word.kind === 'bye') {
+      // Its rooms are kept until the next roll call: it may be a reload.
+      const other = others.get(word.tab);
+      if (other) other.rollCall = -1;
+      if (feed || word.tab !== leader) return;
+      silentTicks = SILENT_TICKS - 1;
+      leadership?.seek(false);
+    } else if (word.kind === 'expect') feed?.expect(word.id);
+    else feed?.wake(word.why);
+  }
+
+  function hearTold(word: Told): void {
+    if (feed) {
+      if (!leadership?.holds()) stepDown();
+      return;
+    }
+    silentTicks = 0;
+    if (word.tab !== leader) {
+      leader = word.tab;
+      isVerified = false;
+    }
+    state = word.state;
+    const hasMyRooms = rooms.every((room) => word.rooms.includes(room));
+    // Once a tick at most: two leaders for a moment would else be asked without end.
+    if (word.isRollCall || !(hasMyRooms || hasAskedThisTick)) sayHere();
+    if (!hasMyRooms) return tellState();
+    // What can be taken proves that nothing before it is missing, however far catching up has got.
+    if (take(word)) stopCatchingUp();
+    else if (!held) {
+      held = [word];
+      catchUp(0);
+    } else {
+      held.push(word);
+      if (held.length > MAX_HELD) held.shift();
+    }
+    tellState();
+  }
+
+  /** Takes what was told, or what is new of it; false if something before it is missing here. */
+  function take({ from, to, event }: Told): boolean {
+    if (!isToldAt(cursor, from) || !(isVerified || isToldAt(from, cursor))) return false;
+    isVerified = true;
+    // A rolled-back history goes on at an earlier cursor, or under another epoch.
+    const isKnown = isToldAt(to, from) && isToldAt(cursor, to);
+    if (!isKnown) tell(event, to);
+    else if (to === from) tell(event, undefined);
+    return true;
+  }
+
+  function catchUp(attempt: number): void {
+    const mine = ++turn;
+    const isCurrent = () => mine === turn;
+    const run = async () => {
+      const page = await options.catchUp(rooms, cursor);
+      for (const { event, cursor: to } of page.events) if (isCurrent()) tell(event, to);
+      if (isCurrent()) tell(undefined, page.cursor);
+      if (!isCurrent()) return;
+      if (page.more) return catchUp(0);
+      isVerified = true;
+      let isLevel = false;
+      for (const word of held ?? []) if (isCurrent()) isLevel = take(word);
+      if (!isCurrent()) return;
+      if (!isLevel) throw new Error('the process that was asked is behind');
+      stopCatchingUp();
+      tellState();
+    };
+    run().catch(() => {
+      if (!isCurrent()) return;
+      const ms = (0.5 + Math.random() / 2) * Math.min(MAX_PAUSE_MS, TICK_MS * 2 ** attempt);
+      pausing = setTimeout(catchUp, ms, attempt + 1);
+    });
+  }
+
+  function stopCatchingUp(): void {
+    turn++;
+    clearTimeout(pausing);
+    held = undefined;
+  }
+
+  function tick(): void {
+    hasAskedThisTick = false;
+    if (feed) {
+      if (!leadership?.holds()) return stepDown();
+      if (++ticks % TICKS_PER_ROLL_CALL) return;
+      for (const [other, { rollCall: answered }] of others) if (answered < rollCall) others.delete(other);
+      gather();
+      callRoll();
+    } else if (silentTicks >= SILENT_TICKS) {
+      clearTimeout(stepping);
+      stepping = setTimeout(() => {
+        if (silentTicks < SILENT_TICKS) return;
+        silentTicks = 0;
+        leadership?.seek(true);
+      }, Math.random() * STEP_FORWARD_WITHIN_MS);
+    } else if (silentTicks++) sayHere();
+  }
+
+  function begin(): void {
+    life = 'on';
+    if (apart) return lead();
+    try {
+      channel = new (options.BroadcastChannel as typeof BroadcastChannel)(name);
+    } catch {
+      apart = 'denied';
+      return lead();
+    }
+    channel.onmessage = (message: unknown) => hear((message as { data: Word }).data);
+    silentTicks = 1;
+    isVerified = false;
+    ticking = setInterval(tick, TICK_MS);
+    sayHere();
+    leadership?.seek(false);
+  }
+
+  function disconnect(): void {
+    clearInterval(ticking);
+    clearTimeout(stepping);
+    say({ kind: 'bye', tab });
+    leadership?.release();
+    channel?.close();
+    channel = undefined;
+  }
+
+  function end(now: 'away' | 'over'): void {
+    if (life === 'over') return;
+    life = now;
+    stopCatchingUp();
+    disconnect();
+    feed?.close();
+    feed = leader = undefined;
+  }
+
+  return {
+    get apart() {
+      return apart;
+    },
+    get isLeading() {
+      return feed !== undefined;
+    },
+    follow(theseRooms, after) {
+      const isMoved = after !== cursor;
+      rooms = theseRooms;
+      cursor = after;
+      stopCatchingUp();
+      if (life === 'new') begin();
+      else if (feed) {
+        gather(isMoved);
+        sayTold();
+      } else {
+        isVerified = false;
+        sayHere();
+      }
+    },
+    expect(id) {
+      if (feed) feed.expect(id);
+      else say({ kind: 'expect', id });
+    },
+    wake(why) {
+      if (feed) return feed.wake(why);
+      isVerified = false;
+      say({ kind: 'wake', why });
+      sayHere();
+    },
+    rest(isHidden) {
+      isResting = isHidden;
+      if (feed) gather();
+      else sayHere();
+    },
+    leave: () => end('away'),
+    come() {
+      if (life === 'away') begin();
+    },
+    close: () => end('over'),
+  };
+}
