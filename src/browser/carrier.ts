@@ -39,9 +39,14 @@ export type WebSocketLike = new (url: string) => WebSocket;
 /** The query of a stream, socket or poll. `t` differs each time, so that no cache has an answer to it. */
 export function queryOf({ rooms, after, heartbeatMs }: Asking, more: Record<string, string>): string {
   const query = new URLSearchParams({ rooms: rooms.join(','), after: after(), ...more });
-  if (heartbeatMs !== undefined) query.set('heartbeat', String(heartbeatMs / 1000));
+  if (heartbeatMs !== undefined) query.set('heartbeat', seconds(heartbeatMs));
   query.set('t', Math.random().toString(36).slice(2));
   return query.toString();
+}
+
+/** A duration as the service reads it. */
+export function seconds(ms: number): string {
+  return (ms / 1000).toFixed(3);
 }
 
 /** What a refusal means to a line; anything else that was thrown is an answer that couldn't be read. */

@@ -465,7 +465,7 @@ export class ThroughlineClient {
   }
 
   async #openOutbox(user: User): Promise<void> {
-    if (this.#outbox) return;
+    if (this.#outbox) return this.#outbox.resume();
     const storages = {
       indexedDB: allowed(() => indexedDB) as DatabaseFactory | undefined,
       localStorage: allowed(() => localStorage),

@@ -165,6 +165,9 @@ export class Connection implements Feed {
         this.#take({ fact: 'ended', line: line.id, end });
       },
     };
+    // Whoever tries holding again starts anew.
+    if (line === this.#ladder.probe && line.rung === 'long-poll')
+      this.#pace.hold = { ...firstHold(this.#pace.hold.longestMs), isDripping: true };
     const open = this.#carrier(line.rung, asking, listener);
     this.#opened.set(line.id, { line, open, toldTo: progress.cursor, isLevel: false });
   }

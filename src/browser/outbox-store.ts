@@ -13,7 +13,7 @@ export interface StoredPost {
   readonly touchedAt: number;
   readonly status: 'pending' | 'failed';
   /** Why it failed: a refusal's code, or `too_old`. */
-  readonly error?: string;
+  readonly error?: string | undefined;
 }
 
 /** Where posts wait; all tabs share it, unless it is `memory`. */
@@ -119,7 +119,8 @@ export function localStorageStore(storage: PostStorage, name: string): OutboxSto
       const posts: StoredPost[] = [];
       for (let index = 0; index < storage.length; index++) {
         const key = storage.key(index) ?? '';
-        if (key.startsWith(prefix)) posts.push(JSON.parse(storage.getItem(key) ?? 'null'));
+        const json = key.startsWith(prefix) && storage.getItem(key);
+        if (json) posts.push(JSON.parse(json));
       }
       return posts;
     },
@@ -172,14 +173,8 @@ async function works(store: OutboxStore): Promise<boolean> {
   const late = new Promise<boolean>((resolve) => {
     timer = setTimeout(resolve, ANSWER_WITHIN_MS, false);
   });
-  const tried = store
-    .put(probe as StoredPost)
-    .then(() => store.delete(clientId))
-    .then(() => store.all())
-    .then(() => true);
-  try {
-    return await Promise.race([tried, late]);
-  } finally {
-    clearTimeout(timer);
-  }
+  const kept = store.put(probe as StoredPost).then(() => store.delete(clientId));
+  const doesWork = await Promise.race([kept.then(() => true), late]);
+  clearTimeout(timer);
+  return doesWork;
 }

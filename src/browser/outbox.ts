@@ -12,7 +12,7 @@ export interface Pending {
   /** The stream id under which it was accepted. */
   readonly id?: string;
   /** Why it failed: a refusal's code, or `too_old`. */
-  readonly error?: string;
+  readonly error?: string | undefined;
   /** Whether it survives a reload. */
   readonly isKept: boolean;
 }
@@ -113,13 +113,13 @@ export function openOutbox(options: OutboxOptions): Outbox {
       text,
       at,
       status: laneOf(entry).sending === entry ? 'sending' : status,
+      error,
       isKept: store.kind !== 'memory' && (entry.isStored || !entry.isReady),
-      ...(error && { error }),
     };
   }
 
   function tell(entry: Entry, more?: Partial<Pending>): void {
-    if (!isClosed) options.onChange({ ...shown(entry), ...more });
+    if (!isClosed) options.onChange(Object.assign(shown(entry), more));
   }
 
   /** Keeps a post as it is now. One that can't be kept is sent all the same, as long as this page lives. */
@@ -272,14 +272,13 @@ export function openOutbox(options: OutboxOptions): Outbox {
     retry(clientId) {
       const entry = entries.get(clientId);
       if (entry?.post.status !== 'failed') return;
-      const { error, ...post } = entry.post;
+      const { error, room, text } = entry.post;
       // The service may have forgotten the old clientId, or holds it to mean something else.
       if (isTooOld(entry) || error === 'client_id_reused') {
         settle(entry, { status: 'gone' });
-        add(post.room, post.text);
+        add(room, text);
       } else {
-        entry.post = post;
-        change(entry, { status: 'pending', owner });
+        change(entry, { status: 'pending', error: undefined, owner });
         sendAll();
       }
     },

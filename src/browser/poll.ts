@@ -1,6 +1,14 @@
 import type { WireEvent } from '../chat/entries.ts';
 import { ask, Refused } from './ask.ts';
-import { type Asking, endOf, endOfBye, type LineListener, type OpenLine, queryOf } from './carrier.ts';
+import {
+  type Asking,
+  endOf,
+  endOfBye,
+  type LineListener,
+  type OpenLine,
+  queryOf,
+  seconds,
+} from './carrier.ts';
 import { afterPoll, type Hold } from './poll-hold.ts';
 
 /** What a poll is answered. */
@@ -19,6 +27,7 @@ interface PollPace {
 
 /** An own timer of so much beyond the hold: some proxies never tell that they gave a request up. */
 const SLACK_MS = 3000;
+const PASSING = ['unavailable', 'unsure', 'too_fast', 'internal'];
 /** How many unanswered short polls in a row mean that the service is out of reach, and not a request lost. */
 const MAX_LOST = 2;
 
@@ -29,17 +38,17 @@ export async function pollOnce(
   isDripping: boolean,
   signal?: AbortSignal,
 ): Promise<Answer> {
-  const query = queryOf(asking, { wait: String(waitMs / 1000), ...(isDripping && { drip: '1' }) });
+  const query = queryOf(asking, { wait: seconds(waitMs), ...(isDripping && { drip: '1' }) });
   const answer = await ask<Answer | { error: unknown }>(asking.access, `/api/poll?${query}`, {
     withinMs: waitMs + SLACK_MS,
     ...(signal && { signal }),
   });
   if (answer && 'cursor' in answer) return answer;
-  // A dripping poll has told its status before it knew.
+  // A dripping poll has told its status before it knew: what passes is told by its code.
   const { error } = answer as { error?: { code: string; message: string; retryAfter?: number } };
   if (!error) throw new Refused('blocked', 'Not an answer of the service.', 200);
-  const retryMs = error.retryAfter && error.retryAfter * 1000;
-  throw new Refused(error.code, error.message, retryMs ? 503 : 400, retryMs || undefined);
+  const { code, message, retryAfter = 0 } = error;
+  throw new Refused(code, message, PASSING.includes(code) ? 503 : 400, retryAfter * 1000 || undefined);
 }
 
 /** Polls again and again: held as long as gets through, or (`isShort`) every now and then. */
@@ -72,6 +81,7 @@ export function openPoll(isShort: boolean, asking: Asking, pace: PollPace, liste
       if (!isShort && !isFirst && events.length === 0 && performance.now() - startedAt < waitMs / 2)
         pauseMs = Math.max(pauseMs, 1000);
       isFirst = false;
+      if (!isShort && pace.hold.isHopeless) return finish({ how: 'cut' });
     } catch (error) {
       if (isOver) return;
       const elapsed = performance.now() - startedAt;

@@ -1,6 +1,7 @@
-import { isToldAt } from './cursors.ts';
 import type { Feed, FeedListener, News, OpenFeed, State } from './feed.ts';
+import { type CatchUp, keepUp, type Place } from './keep-up.ts';
 import { type LeaseStorage, type Locks, leadByLease, leadByLock } from './leadership.ts';
+import type { Here, Told, Word } from './tab-words.ts';
 
 /*
  * One connection for all tabs of a browser and user. One tab leads: it runs the feed for the rooms of all, and tells
@@ -18,21 +19,13 @@ export type Apart =
   /** It has, and denies their use. */
   | 'denied';
 
-/** What a short poll brings. */
-export interface Missed {
-  readonly events: readonly { readonly event: News; readonly cursor?: string | undefined }[];
-  readonly cursor: string;
-  readonly more: boolean;
-}
-
 export interface SharedFeedOptions {
   /** Names the service and the user: tabs of one scope share. */
   readonly scope: string;
   readonly listener: FeedListener;
   /** Opens a connection, should this tab come to lead. */
   readonly open: OpenFeed;
-  /** Asks once for what these rooms have after a cursor. */
-  readonly catchUp: (rooms: readonly string[], after: string) => Promise<Missed>;
+  readonly catchUp: CatchUp;
   readonly BroadcastChannel: typeof BroadcastChannel | undefined;
   readonly locks: Locks | undefined;
   /** The storage that all tabs share; needed only where there are no locks. */
@@ -51,42 +44,12 @@ export interface SharedFeed extends Feed {
   come(): void;
 }
 
-/** From a tab: it is here, and what it needs. Also asks whoever leads to speak. */
-interface Here {
-  readonly kind: 'here';
-  readonly tab: string;
-  readonly rooms: readonly string[];
-  readonly isResting: boolean;
-}
-
-/** From whoever leads: all that happened in these rooms between two cursors, which may be nothing. */
-interface Told {
-  readonly kind: 'told';
-  readonly tab: string;
-  readonly rooms: readonly string[];
-  readonly from: string;
-  readonly to: string;
-  readonly event: News | undefined;
-  readonly state: State;
-  /** Every tab is to say that it is here. */
-  readonly isRollCall: boolean;
-}
-
-type Word =
-  | Here
-  | Told
-  | { readonly kind: 'expect'; readonly id: string }
-  | { readonly kind: 'wake'; readonly why: 'online' | 'shown' }
-  | { readonly kind: 'bye'; readonly tab: string };
-
 const TICK_MS = 500;
 /** Ticks without a word after which a leader counts as gone; two of them are spent asking. */
 const SILENT_TICKS = 3;
-const TICKS_PER_ROLL_CALL = 16;
+const TICKS_PER_ROLL_CALL = 10;
 /** Tabs that miss the same leader don't all step forward at once. */
 const STEP_FORWARD_WITHIN_MS = 300;
-const MAX_HELD = 500;
-const MAX_PAUSE_MS = 10_000;
 
 /** Takes part in sharing from the first `follow` on. */
 export function shareFeed(options: SharedFeedOptions): SharedFeed {
@@ -97,8 +60,16 @@ export function shareFeed(options: SharedFeedOptions): SharedFeed {
   if (!options.BroadcastChannel) apart = 'no-channel';
   else if (!locks && !storage) apart = 'no-leader';
 
-  let rooms: readonly string[] = [];
-  let cursor = '';
+  const place: Place = {
+    rooms: [],
+    cursor: '',
+    tell(event, to) {
+      const mine = event && place.rooms.includes(event.room) ? event : undefined;
+      if (to) place.cursor = to;
+      if (mine || to) listener.told(mine, to);
+    },
+  };
+  const keeping = keepUp(place, options.catchUp, tellState);
   let state: State = { phase: 'connecting' };
   let shownState = '';
   let isResting = false;
@@ -116,15 +87,9 @@ export function shareFeed(options: SharedFeedOptions): SharedFeed {
   let leader: string | undefined;
   let silentTicks = 0;
   let hasAskedThisTick = false;
-  /** Whether a cursor ahead of the leader's is known to be of this history, and not of one rolled back since. */
-  let isVerified = false;
-  /** What was told while this tab catches up; undefined while it is level. */
-  let held: Told[] | undefined;
-  let turn = 0;
 
   let ticking: ReturnType<typeof setInterval> | undefined;
   let stepping: ReturnType<typeof setTimeout> | undefined;
-  let pausing: ReturnType<typeof setTimeout> | undefined;
 
   const leadership =
     apart === undefined
@@ -148,21 +113,16 @@ export function shareFeed(options: SharedFeedOptions): SharedFeed {
 
   function sayHere(): void {
     hasAskedThisTick = true;
-    say({ kind: 'here', tab, rooms, isResting });
+    say({ kind: 'here', tab, rooms: place.rooms, isResting });
   }
 
-  function sayTold(event?: News, to = cursor, isRollCall = false): void {
-    say({ kind: 'told', tab, rooms: union, from: cursor, to, event, state, isRollCall });
-  }
-
-  function tell(event: News | undefined, to: string | undefined): void {
-    const mine = event && rooms.includes(event.room) ? event : undefined;
-    if (to) cursor = to;
-    if (mine || to) listener.told(mine, to);
+  function sayTold(event?: News, to = place.cursor, isRollCall = false): void {
+    say({ kind: 'told', tab, rooms: union, from: place.cursor, to, event, state, isRollCall });
   }
 
   function tellState(): void {
-    const shown: State = held && state.phase === 'live' ? { ...state, phase: 'catching-up' } : state;
+    const shown: State =
+      keeping.isCatchingUp && state.phase === 'live' ? { ...state, phase: 'catching-up' } : state;
     const json = JSON.stringify(shown);
     if (json === shownState) return;
     shownState = json;
@@ -170,7 +130,7 @@ export function shareFeed(options: SharedFeedOptions): SharedFeed {
   }
 
   function lead(): void {
-    stopCatchingUp();
+    keeping.stop();
     silentTicks = 0;
     state = { phase: 'connecting' };
     union = [];
@@ -178,7 +138,7 @@ export function shareFeed(options: SharedFeedOptions): SharedFeed {
     feed = options.open({
       told(event, to) {
         sayTold(event, to);
-        tell(event, to);
+        place.tell(event, to);
       },
       state(now) {
         state = now;
@@ -194,7 +154,7 @@ export function shareFeed(options: SharedFeedOptions): SharedFeed {
     feed?.close();
     feed = leader = undefined;
     silentTicks = 0;
-    isVerified = false;
+    keeping.doubt();
     leadership?.seek(false);
     sayHere();
   }
@@ -202,16 +162,16 @@ export function shareFeed(options: SharedFeedOptions): SharedFeed {
   /** Who hasn't answered the last call is gone. Frozen tabs come again by themselves, and catch up. */
   function callRoll(): void {
     rollCall++;
-    sayTold(undefined, cursor, true);
+    sayTold(undefined, place.cursor, true);
   }
 
   /** Follows the rooms of all tabs, and rests if all do. */
   function gather(isMoved = false): void {
     const here = [...others.values()];
-    const wanted = [...new Set(rooms.concat(...here.map((other) => other.rooms)))].sort();
+    const wanted = [...new Set(place.rooms.concat(...here.map((other) => other.rooms)))].sort();
     if (isMoved || wanted.join() !== union.join()) {
       union = wanted;
-      feed?.follow(union, cursor);
+      feed?.follow(union, place.cursor);
     }
     const isAll = isResting && here.every((other) => other.isResting);
     if (isAll !== isAllResting) feed?.rest(isAll);
@@ -246,64 +206,15 @@ export function shareFeed(options: SharedFeedOptions): SharedFeed {
     silentTicks = 0;
     if (word.tab !== leader) {
       leader = word.tab;
-      isVerified = false;
+      keeping.doubt();
     }
     state = word.state;
-    const hasMyRooms = rooms.every((room) => word.rooms.includes(room));
+    const hasMyRooms = place.rooms.every((room) => word.rooms.includes(room));
     // Once a tick at most: two leaders for a moment would else be asked without end.
     if (word.isRollCall || !(hasMyRooms || hasAskedThisTick)) sayHere();
     if (!hasMyRooms) return tellState();
-    // What can be taken proves that nothing before it is missing, however far catching up has got.
-    if (take(word)) stopCatchingUp();
-    else if (!held) {
-      held = [word];
-      catchUp(0);
-    } else {
-      held.push(word);
-      if (held.length > MAX_HELD) held.shift();
-    }
+    keeping.hear(word);
     tellState();
-  }
-
-  /** Takes what was told, or what is new of it; false if something before it is missing here. */
-  function take({ from, to, event }: Told): boolean {
-    if (!isToldAt(cursor, from) || !(isVerified || isToldAt(from, cursor))) return false;
-    isVerified = true;
-    // A rolled-back history goes on at an earlier cursor, or under another epoch.
-    const isKnown = isToldAt(to, from) && isToldAt(cursor, to);
-    if (!isKnown) tell(event, to);
-    else if (to === from) tell(event, undefined);
-    return true;
-  }
-
-  function catchUp(attempt: number): void {
-    const mine = ++turn;
-    const isCurrent = () => mine === turn;
-    const run = async () => {
-      const page = await options.catchUp(rooms, cursor);
-      for (const { event, cursor: to } of page.events) if (isCurrent()) tell(event, to);
-      if (isCurrent()) tell(undefined, page.cursor);
-      if (!isCurrent()) return;
-      if (page.more) return catchUp(0);
-      isVerified = true;
-      let isLevel = false;
-      for (const word of held ?? []) if (isCurrent()) isLevel = take(word);
-      if (!isCurrent()) return;
-      if (!isLevel) throw new Error('the process that was asked is behind');
-      stopCatchingUp();
-      tellState();
-    };
-    run().catch(() => {
-      if (!isCurrent()) return;
-      const ms = (0.5 + Math.random() / 2) * Math.min(MAX_PAUSE_MS, TICK_MS * 2 ** attempt);
-      pausing = setTimeout(catchUp, ms, attempt + 1);
-    });
-  }
-
-  function stopCatchingUp(): void {
-    turn++;
-    clearTimeout(pausing);
-    held = undefined;
   }
 
   function tick(): void {
@@ -335,7 +246,7 @@ export function shareFeed(options: SharedFeedOptions): SharedFeed {
     }
     channel.onmessage = (message: unknown) => hear((message as { data: Word }).data);
     silentTicks = 1;
-    isVerified = false;
+    keeping.doubt();
     ticking = setInterval(tick, TICK_MS);
     sayHere();
     leadership?.seek(false);
@@ -353,7 +264,7 @@ export function shareFeed(options: SharedFeedOptions): SharedFeed {
   function end(now: 'away' | 'over'): void {
     if (life === 'over') return;
     life = now;
-    stopCatchingUp();
+    keeping.stop();
     disconnect();
     feed?.close();
     feed = leader = undefined;
@@ -366,17 +277,17 @@ export function shareFeed(options: SharedFeedOptions): SharedFeed {
     get isLeading() {
       return feed !== undefined;
     },
-    follow(theseRooms, after) {
-      const isMoved = after !== cursor;
-      rooms = theseRooms;
-      cursor = after;
-      stopCatchingUp();
+    follow(rooms, after) {
+      const isMoved = after !== place.cursor;
+      place.rooms = rooms;
+      place.cursor = after;
+      keeping.stop();
       if (life === 'new') begin();
       else if (feed) {
         gather(isMoved);
         sayTold();
       } else {
-        isVerified = false;
+        keeping.doubt();
         sayHere();
       }
     },
@@ -386,7 +297,7 @@ export function shareFeed(options: SharedFeedOptions): SharedFeed {
     },
     wake(why) {
       if (feed) return feed.wake(why);
-      isVerified = false;
+      keeping.doubt();
       say({ kind: 'wake', why });
       sayHere();
     },

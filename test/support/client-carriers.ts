@@ -26,7 +26,7 @@ function followWith(
   };
   client.on('message', tell);
   client.on('gap', tell);
-  follower.done = new Promise((resolve, reject) => {
+  follower.done = new Promise<void>((resolve, reject) => {
     follower.signal.addEventListener('abort', () => resolve());
     client.on('state', ({ phase }) => phase === 'live' && tell({ kind: 'hello' }));
     client.on('ended', ({ reason }) => {
