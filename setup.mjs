@@ -19,10 +19,20 @@ import { fileURLToPath } from 'node:url';
 const NODE_MAJOR = 20;
 const BUILD_STAMP = join('dist', '.built');
 
+/** Some are for some tests alone, which are left out where such a program can't be had. */
 const PROGRAMS = {
   redis: { name: 'Redis', names: ['redis-server', 'valkey-server'] },
   chromium: { name: 'Chromium', names: ['chromium', 'chromium-browser', 'google-chrome'] },
+  firefox: { name: 'Firefox', names: ['firefox-esr', 'firefox'], isOptional: true },
+  squid: { name: 'Squid', names: ['squid'], isOptional: true },
+  nginx: { name: 'nginx', names: ['nginx'], isOptional: true },
+  haproxy: { name: 'HAProxy', names: ['haproxy'], isOptional: true },
+  mitmproxy: { name: 'mitmproxy', names: ['mitmdump'], isOptional: true },
+  lynx: { name: 'Lynx', names: ['lynx'], isOptional: true },
+  w3m: { name: 'w3m', names: ['w3m'], isOptional: true },
 };
+/** On some systems these aren't on everybody's PATH. */
+const FURTHER_FOLDERS = ['/usr/sbin', '/usr/local/sbin'];
 
 /** Of several packages the first that can be had is installed: newer systems have Valkey in Redis' place. */
 const MANAGERS = {
@@ -32,13 +42,55 @@ const MANAGERS = {
     install: 'apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends',
     redis: ['redis-server', 'valkey-server'],
     chromium: ['chromium', 'chromium-browser'],
+    firefox: ['firefox-esr', 'firefox'],
+    squid: ['squid'],
+    nginx: ['nginx-light', 'nginx'],
+    haproxy: ['haproxy'],
+    mitmproxy: ['mitmproxy'],
+    lynx: ['lynx'],
+    w3m: ['w3m'],
   },
-  dnf: { asRoot: true, install: 'dnf install -y', redis: ['redis', 'valkey'], chromium: ['chromium'] },
-  apk: { asRoot: true, install: 'apk add --no-cache', redis: ['redis', 'valkey'], chromium: ['chromium'] },
-  brew: { asRoot: false, install: 'brew install', redis: ['redis', 'valkey'], chromium: ['--cask chromium'] },
+  dnf: {
+    asRoot: true,
+    install: 'dnf install -y',
+    redis: ['redis', 'valkey'],
+    chromium: ['chromium'],
+    firefox: ['firefox'],
+    squid: ['squid'],
+    nginx: ['nginx'],
+    haproxy: ['haproxy'],
+    lynx: ['lynx'],
+    w3m: ['w3m'],
+  },
+  apk: {
+    asRoot: true,
+    install: 'apk add --no-cache',
+    redis: ['redis', 'valkey'],
+    chromium: ['chromium'],
+    firefox: ['firefox-esr', 'firefox'],
+    squid: ['squid'],
+    nginx: ['nginx'],
+    haproxy: ['haproxy'],
+    mitmproxy: ['mitmproxy'],
+    lynx: ['lynx'],
+    w3m: ['w3m'],
+  },
+  brew: {
+    asRoot: false,
+    install: 'brew install',
+    redis: ['redis', 'valkey'],
+    chromium: ['--cask chromium'],
+    firefox: ['--cask firefox'],
+    squid: ['squid'],
+    nginx: ['nginx'],
+    haproxy: ['haproxy'],
+    mitmproxy: ['mitmproxy'],
+    lynx: ['lynx'],
+    w3m: ['w3m'],
+  },
 };
 
-/** Debian starts a service when it installs one, and at each boot; the embedded Redis needs neither. */
+/** Debian starts a service when it installs one, and at each boot; what is started here is started by hand. */
 const KEEP_SERVICES_STOPPED = `
 policy=/usr/sbin/policy-rc.d
 if [ ! -e $policy ]; then
@@ -48,11 +100,12 @@ if [ ! -e $policy ]; then
   chmod 755 $policy
 fi
 `;
-const DISABLE_SERVICES = `
-if command -v systemctl > /dev/null; then
-  for service in redis-server valkey-server; do systemctl disable $service > /dev/null 2>&1 || true; done
-fi
-`;
+const SERVICES = {
+  redis: ['redis-server', 'valkey-server'],
+  squid: ['squid'],
+  nginx: ['nginx'],
+  haproxy: ['haproxy'],
+};
 
 function main() {
   if (Number(process.versions.node.split('.')[0]) < NODE_MAJOR) {
@@ -105,9 +158,9 @@ function isForThisMachine({ os, cpu, libc }) {
 
 function installPrograms(forTests) {
   const wanted = [];
-  for (const key of forTests ? ['redis', 'chromium'] : ['redis']) {
-    const { name, names } = PROGRAMS[key];
-    const found = names.map(onPath).find(Boolean);
+  for (const key of forTests ? Object.keys(PROGRAMS) : ['redis']) {
+    const { name } = PROGRAMS[key];
+    const found = find(key);
     if (found) say(`${name}: ${found}.`);
     else if (key === 'redis' && process.env.REDIS_URL && !forTests)
       say(`${name}: none here, but REDIS_URL names one.`);
@@ -115,44 +168,74 @@ function installPrograms(forTests) {
   }
   if (wanted.length === 0) return;
 
-  const names = wanted.map((key) => PROGRAMS[key].name).join(' and ');
   const manager = Object.keys(MANAGERS).find(onPath);
   if (!manager) {
     const programs = wanted.map((key) => PROGRAMS[key].names.join(' or ')).join(', and ');
-    fail(
-      `${names}: there is no ${Object.keys(MANAGERS).join(', ')} to install with; install ${programs} by hand.`,
+    giveUp(
+      wanted,
+      `there is no ${Object.keys(MANAGERS).join(', ')} to install with; install ${programs} by hand.`,
     );
+    return;
   }
-  runInstaller(manager, wanted, names);
+  const toBeHad = wanted.filter((key) => MANAGERS[manager][key]);
+  if (toBeHad.length > 0) runInstaller(manager, toBeHad);
   for (const key of wanted) {
-    const found = PROGRAMS[key].names.map(onPath).find(Boolean);
-    if (!found)
-      fail(`${manager} ended well, but there is still no ${PROGRAMS[key].names.join(' or ')} on the PATH.`);
-    say(`${PROGRAMS[key].name}: installed, ${found}.`);
+    const { name, names, isOptional } = PROGRAMS[key];
+    const found = find(key);
+    if (found) say(`${name}: installed, ${found}.`);
+    else if (isOptional) say(`${name}: not to be had with ${manager}; tests that need it will be skipped.`);
+    else fail(`${manager} ended well, but there is still no ${names.join(' or ')} on the PATH.`);
   }
 }
 
-function runInstaller(manager, wanted, names) {
+function namesOf(keys) {
+  const names = keys.map((key) => PROGRAMS[key].name);
+  return [names.slice(0, -1).join(', '), names.at(-1)].filter(Boolean).join(' and ');
+}
+
+function find(key) {
+  return PROGRAMS[key].names.map((name) => onPath(name) ?? inFolders(FURTHER_FOLDERS, name)).find(Boolean);
+}
+
+/** Of several packages the first that is to be had; a program that can be done without may fail. */
+function installLine(install, key, packages) {
+  const tries = packages.map((name) => `${install} ${name}`);
+  return [...tries, ...(PROGRAMS[key].isOptional ? ['true'] : [])].join(' || ');
+}
+
+/** Without some programs there is nothing to start; without others some tests are left out. */
+function giveUp(keys, why) {
+  const isOptional = keys.every((key) => PROGRAMS[key].isOptional);
+  if (!isOptional) fail(`${namesOf(keys)}: ${why}`);
+  say(`${namesOf(keys)}: not here, so tests that need it will be skipped; ${why}`);
+}
+
+function runInstaller(manager, wanted) {
   const { asRoot, before, install, ...packages } = MANAGERS[manager];
   const isDebian = manager === 'apt-get';
+  const services = isDebian ? wanted.flatMap((key) => SERVICES[key] ?? []) : [];
   const script = [
     'set -e',
     'export DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l NONINTERACTIVE=1',
     isDebian ? KEEP_SERVICES_STOPPED : '',
     before ?? '',
-    ...wanted.map((key) => packages[key].map((name) => `${install} ${name}`).join(' || ')),
-    isDebian && wanted.includes('redis') ? DISABLE_SERVICES : '',
+    ...wanted.map((key) => installLine(install, key, packages[key])),
+    ...(services.length > 0 ? ['if command -v systemctl > /dev/null; then'] : []),
+    ...services.map((service) => `systemctl disable ${service} > /dev/null 2>&1 || true`),
+    ...(services.length > 0 ? ['fi'] : []),
   ].join('\n');
   const isRoot = !asRoot || process.getuid?.() === 0;
   if (!isRoot && !(onPath('sudo') && succeeds('sudo', ['-n', 'true']))) {
     const steps = [before, ...wanted.map((key) => `${install} ${packages[key][0]}`)].filter(Boolean);
-    if (isDebian && wanted.includes('redis') && existsSync('/run/systemd/system')) {
-      steps.push('systemctl disable --now redis-server');
+    if (existsSync('/run/systemd/system')) {
+      const first = wanted.flatMap((key) => (isDebian && SERVICES[key]?.[0]) || []);
+      if (first.length > 0) steps.push(`systemctl disable --now ${first.join(' ')}`);
     }
     const line = `${onPath('sudo') ? 'sudo sh' : 'su'} -c '${steps.join(' && ')}'`;
-    fail(`${names}: installing needs root. Run this, and then \`npm run setup\` again:\n${line}`);
+    giveUp(wanted, `installing needs root. Run this, and then \`npm run setup\` again:\n${line}`);
+    return;
   }
-  say(`${names}: installing (${manager}) …`);
+  say(`${namesOf(wanted)}: installing (${manager}) …`);
   if (isRoot) run('sh', ['-c', script], manager);
   else run('sudo', ['-n', 'sh', '-c', script], manager);
 }
@@ -183,11 +266,11 @@ function newest(path) {
 }
 
 function onPath(name) {
-  return (process.env.PATH ?? '')
-    .split(delimiter)
-    .filter(isAbsolute)
-    .map((folder) => join(folder, name))
-    .find(isProgram);
+  return inFolders((process.env.PATH ?? '').split(delimiter).filter(isAbsolute), name);
+}
+
+function inFolders(folders, name) {
+  return folders.map((folder) => join(folder, name)).find(isProgram);
 }
 
 function isProgram(path) {

@@ -2,9 +2,23 @@ import { fileURLToPath } from 'node:url';
 import express, { type Router } from 'express';
 import helmet from 'helmet';
 import { Refusal } from './chat/refusals.ts';
+import { showChatPage } from './http/chat-page.ts';
 import { confirm } from './http/confirm.ts';
+import { echoRequest, probePoll, probeStream, takeReport } from './http/doctor.ts';
 import { tellHistory } from './http/history.ts';
 import { checkOrigin } from './http/origin.ts';
+import { tellPeople } from './http/people.ts';
+import {
+  changeMembershipByForm,
+  logInByForm,
+  logOutByForm,
+  postByForm,
+  refuseByPage,
+  showLobby,
+} from './http/plain.ts';
+import { EntryPrinter } from './http/plain-entries.ts';
+import { showLive, takeProof } from './http/plain-live.ts';
+import { showRoom } from './http/plain-page.ts';
 import { poll } from './http/poll.ts';
 import { postMessage } from './http/post-message.ts';
 import { needBody, refuse } from './http/refuse.ts';
@@ -16,18 +30,26 @@ import { stream } from './http/stream.ts';
 
 const PUBLIC_FOLDER = fileURLToPath(new URL('../public/', import.meta.url));
 const BODY_BYTES = 64 * 1024;
+/** A form takes more than can be posted, so that what is too long comes back to whoever typed it. */
+const FORM_BYTES = 512 * 1024;
 
 /** The order of the middleware and the table of routes. Express hands a promise's rejection on by itself. */
 export function createRouter(service: Service): Router {
   const router = express.Router({ strict: false });
   router.use(logRequests(service.log));
   router.use('/api', createApi(service));
+  router.use('/plain', createPlain(service));
   router.get('/healthz', (_req, res) => void res.json({ status: 'up' }));
   router.get('/readyz', async (_req, res) => {
     const isReady = await service.isReady();
     res.status(isReady ? 200 : 503).json({ status: isReady ? 'ready' : 'not ready' });
   });
-  router.use(redirectToFolder, helmet(PAGE_POLICY), express.static(PUBLIC_FOLDER, { index: 'index.html' }));
+  router.get('/rooms/:room', helmet(PAGE_POLICY), showChatPage(PUBLIC_FOLDER));
+  router.use(
+    redirectToFolder,
+    helmet(PAGE_POLICY),
+    express.static(PUBLIC_FOLDER, { index: 'index.html', extensions: ['html'] }),
+  );
   router.use(() => {
     throw new Refusal('not_found', 'There is nothing here.');
   });
@@ -65,6 +87,7 @@ function createApi(service: Service): Router {
   api.route('/rooms/:room').get(tellRoom(service)).all(only('GET'));
   api.route('/rooms/:room/join').post(changeMembership(service, 'join')).all(only('POST'));
   api.route('/rooms/:room/leave').post(changeMembership(service, 'leave')).all(only('POST'));
+  api.route('/rooms/:room/people').get(tellPeople(service)).all(only('GET'));
   api
     .route('/rooms/:room/messages')
     .get(tellHistory(service))
@@ -78,11 +101,58 @@ function createApi(service: Service): Router {
     .all(only('GET, POST'));
   api.route('/poll').head(only('GET, POST')).get(poll(service)).post(poll(service)).all(only('GET, POST'));
   api.route('/confirm').post(confirm(service)).all(only('POST'));
+  api.route('/doctor').post(takeReport(service)).all(only('POST'));
+  api
+    .route('/doctor/stream')
+    .head(only('GET, POST'))
+    .get(probeStream(service))
+    .post(probeStream(service))
+    .all(only('GET, POST'));
+  api.route('/doctor/poll').head(only('GET')).get(probePoll(service)).all(only('GET'));
+  api.route('/doctor/echo').get(echoRequest(service)).all(only('GET'));
   api.use(() => {
     throw new Refusal('not_found', 'There is no such route.');
   });
   api.use(refuse(service.log));
   return api;
+}
+
+/** The room without any script. */
+function createPlain(service: Service): Router {
+  const plain = express.Router({ strict: true });
+  const printer = new EntryPrinter();
+  plain.use((_req, res, next) => {
+    res.set('Cache-Control', 'no-store, no-transform');
+    next();
+  });
+  plain.use(helmet(PLAIN_POLICY), express.urlencoded({ limit: FORM_BYTES, inflate: false, extended: false }));
+  plain.route('/').get(showLobby).all(only('GET'));
+  plain.route('/:room').get(showRoom(service, printer)).all(only('GET'));
+  plain
+    .route('/:room/live')
+    .head(only('GET'))
+    .get(helmet(LIVE_POLICY), showLive(service, printer))
+    .all(only('GET'));
+  plain.route('/:room/proof').get(takeProof(service)).all(only('GET'));
+  if (service.logInSession) {
+    plain.route('/:room/log-in').post(service.logInSession, logInByForm(service, printer)).all(only('POST'));
+    plain
+      .route('/:room/log-out')
+      .post(service.logInSession, logOutByForm(service, printer))
+      .all(only('POST'));
+  }
+  plain.route('/:room/post').post(postByForm(service, printer)).all(only('POST'));
+  for (const change of ['join', 'leave'] as const) {
+    plain
+      .route(`/:room/${change}`)
+      .post(changeMembershipByForm(service, printer, change))
+      .all(only('POST'));
+  }
+  plain.use(() => {
+    throw new Refusal('not_found', 'There is nothing here.');
+  });
+  plain.use(refuseByPage(service));
+  return plain;
 }
 
 /** Only GET and POST are used: proxies block the rest. */
@@ -118,3 +188,29 @@ const PAGE_POLICY = {
   // Whether a host speaks only https is for whoever runs all of it to say.
   strictTransportSecurity: false,
 };
+
+/** As little as a page without script needs. */
+const PLAIN_POLICY = plainPolicy("'none'");
+/** For the frame within it. */
+const LIVE_POLICY = plainPolicy("'self'");
+
+function plainPolicy(frameAncestors: string) {
+  return {
+    contentSecurityPolicy: {
+      useDefaults: false,
+      directives: {
+        defaultSrc: ["'none'"],
+        scriptSrc: ["'none'"],
+        styleSrc: ["'self'"],
+        imgSrc: ["'self'"],
+        frameSrc: ["'self'"],
+        formAction: ["'self'"],
+        baseUri: ["'none'"],
+        frameAncestors: [frameAncestors],
+      },
+    },
+    strictTransportSecurity: false,
+    // [spec] Fetch, 3.2: under `no-referrer` even our own forms would be sent with `Origin: null`.
+    referrerPolicy: { policy: 'same-origin' as const },
+  };
+}

@@ -136,7 +136,7 @@ const SETTINGS = {
     'ALLOWED_ORIGINS',
     [],
     origins,
-    'Further origins whose pages may post.',
+    'Further origins whose pages may post and open WebSockets.',
   ),
   tlsCert: setting(
     'TLS_CERT',
@@ -182,6 +182,18 @@ const SETTINGS = {
     'A stream opened with confirm=1 must be confirmed within this.',
   ),
   leaseMs: setting('LEASE_MS', 60_000, duration, 'How long a confirmation holds.'),
+  websocket: setting<string>(
+    'WEBSOCKET',
+    'on',
+    matching(/^(on|off)$/, 'on or off'),
+    'Whether streams may be WebSockets as well.',
+  ),
+  presenceListed: setting(
+    'PRESENCE_LISTED',
+    100,
+    integer(1, 1000),
+    'People of a room that are listed; in rooms with more, comings and goings aren’t told.',
+  ),
   streamMaxAgeMs: setting(
     'STREAM_MAX_AGE_MS',
     1_800_000,

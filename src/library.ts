@@ -4,7 +4,6 @@ import type { Router } from 'express';
 import { pino } from 'pino';
 import { type Config, DEFAULTS } from './config.ts';
 import type { UserHook } from './http/authority.ts';
-import { declineUpgrade } from './http/decline-upgrade.ts';
 import type { Log } from './log/logger.ts';
 import { openService } from './open-service.ts';
 
@@ -21,7 +20,10 @@ export interface ThroughlineOptions extends Partial<Config> {
 /** A chat to mount: `app.use('/chat', chat.router)`. */
 export interface Throughline {
   readonly router: Router;
-  /** For the server's `upgrade` event: declines upgrades, which no route of this version takes, with 404. */
+  /**
+   * For the server's `upgrade` event, whose requests pass no middleware: takes those for `<basePath>/api/socket` and declines
+   * all others with 404. A `user` hook that needs the application's session must have it parsed before this is called.
+   */
   upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): void;
   /** Says `bye` to all readers and leaves Redis; call it before `server.close()`. Safe to call twice. */
   close(): Promise<void>;
@@ -40,7 +42,7 @@ export async function createThroughline({
   const service = await openService(config, log ?? pino({ level: config.logLevel }), { user });
   return {
     router: service.router,
-    upgrade: declineUpgrade,
+    upgrade: service.upgrade,
     close: async () => {
       service.endReaders();
       await service.close();

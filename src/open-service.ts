@@ -2,7 +2,7 @@ import { RedisStore } from 'connect-redis';
 import type { Router } from 'express';
 import session from 'express-session';
 import { createRouter } from './app.ts';
-import { MAIN_SITE } from './chat/rooms.ts';
+import { MAIN_SITE, siteOf } from './chat/rooms.ts';
 import type { Config } from './config.ts';
 import { Delivery } from './delivery/delivery.ts';
 import {
@@ -11,24 +11,33 @@ import {
   SESSION_COOKIE,
   SessionAuthority,
   type UserHook,
+  userKeyOf,
 } from './http/authority.ts';
+import { ProbePlaces } from './http/doctor-places.ts';
+import type { Service } from './http/service.ts';
+import { type TakeUpgrade, takeUpgrades } from './http/socket.ts';
 import { Appender } from './log/append.ts';
 import { connect, type RedisAddress } from './log/connections.ts';
+import { DoctorCounts } from './log/doctor-counts.ts';
 import { startEmbeddedRedis } from './log/embedded-redis.ts';
 import { Keys } from './log/keys.ts';
 import { Leases } from './log/leases.ts';
 import type { Log } from './log/logger.ts';
 import { Names } from './log/names.ts';
 import { Pace } from './log/pace.ts';
+import { Presence } from './log/presence.ts';
 import { LogReader } from './log/read.ts';
 import { RoomBook } from './log/room-book.ts';
 import { sharedSecret } from './log/secret.ts';
+import { Sweeper } from './log/sweeper.ts';
 import { Tail } from './log/tail.ts';
 import { refusalOf } from './log/unreachable.ts';
 
 /** A service that runs, without a server of its own. */
 export interface OpenService {
   readonly router: Router;
+  /** For a server's `upgrade` event. */
+  readonly upgrade: TakeUpgrade;
   readonly delivery: Delivery;
   /** Ends all readers, with `bye`. */
   endReaders(): void;
@@ -43,6 +52,8 @@ interface OpenOptions {
 }
 
 const READY_WITHIN_MS = 3000;
+/** Of the doctor, whom anybody may call; one browser takes up to six for half a minute. */
+const MAX_PROBES = 200;
 
 /** Puts the service together over Redis: the configured one, or one of its own. Throws a StartError. */
 export async function openService(
@@ -76,16 +87,22 @@ async function compose(
     const keys = new Keys(config.namespace);
     const names = new Names(commands, keys, config.sessionTtlMs);
     const rooms = new RoomBook(commands, keys, config.maxRooms);
+    const presence = new Presence(commands, keys, config);
     const openLobby = () => rooms.open(MAIN_SITE);
     const history = new LogReader(reads, keys);
     const delivery = new Delivery(history, config, {
       rolledBack: () => {
+        presence.forgetAll();
         openLobby().catch((error) => log.error({ err: error }, 'the lobby couldn’t be opened again'));
       },
       failed: (error) => log.error({ err: error }, 'telling a reader failed; it was ended'),
     });
     const tail = new Tail(connections.tail, keys, log, config, delivery);
     delivery.suspectRollback = () => tail.suspect();
+    delivery.heardPresence = (room, user, isHere) => {
+      if (!isHere) presence.forget(room, userKeyOf(siteOf(room), user));
+    };
+    const sweeper = new Sweeper(commands, presence, log, config.leaseMs / 2);
 
     const secret = config.sessionSecret ?? (await sharedSecret(commands, keys));
     const store = new RedisStore({
@@ -104,7 +121,8 @@ async function compose(
       saveUninitialized: false,
       cookie: { httpOnly: true, sameSite: 'lax', secure: 'auto', path: config.basePath || '/' },
     });
-    const router = createRouter({
+    const probes = new ProbePlaces(MAX_PROBES);
+    const service: Service = {
       config,
       log,
       appender: new Appender(commands, keys, config),
@@ -112,25 +130,33 @@ async function compose(
       rooms,
       names,
       leases: new Leases(commands, keys, config.leaseMs),
+      presence,
       pace: new Pace(commands, keys, { burst: config.postBurst, perSecond: config.postsPerSecond }),
       delivery,
       authority,
+      probes,
+      doctorCounts: new DoctorCounts(commands, keys),
       logInSession: user
         ? undefined
         : (req, res, next) =>
             logInSession(req, res, (error?: unknown) => next(error && refusalOf(error, 'unsent'))),
       isReady: async () => tail.isReading(READY_WITHIN_MS) && (await answers(() => commands.ping())),
-    });
+    };
     await openLobby();
     await tail.start();
+    sweeper.start();
 
     let closing: Promise<void> | undefined;
     return {
-      router,
+      router: createRouter(service),
+      upgrade: takeUpgrades(service),
       delivery,
-      endReaders: () => delivery.endEveryone('shutting_down', config.byeSpreadMs),
+      endReaders: () => {
+        delivery.endEveryone('shutting_down', config.byeSpreadMs);
+        probes.endAll();
+      },
       close: () => {
-        closing ??= tail.stop().then(async () => {
+        closing ??= Promise.all([tail.stop(), sweeper.stop()]).then(async () => {
           connections.close();
           await closeRedis();
         });

@@ -4,7 +4,6 @@ import { createServer as createTlsServer, type Server as TlsServer } from 'node:
 import type { AddressInfo } from 'node:net';
 import express from 'express';
 import type { Config } from './config.ts';
-import { declineUpgrade } from './http/decline-upgrade.ts';
 import type { Log } from './log/logger.ts';
 import { StartError } from './log/start-error.ts';
 import { openService } from './open-service.ts';
@@ -43,7 +42,7 @@ export async function startServer(config: Config, log: Log, signal?: AbortSignal
     const server = tls
       ? createTlsServer({ ...options, ...certificate(tls) }, app)
       : createServer(options, app);
-    server.on('upgrade', declineUpgrade);
+    server.on('upgrade', service.upgrade);
     const stopWatching = tls ? watchCertificate(tls, server as TlsServer, log) : () => {};
     await listen(server, config.port, config.host);
     const { port } = server.address() as AddressInfo;

@@ -48,6 +48,8 @@ const SHORT_POLL_MS = 2000;
 const SHORT_POLL_HIDDEN_MS = 10_000;
 /** Clients on polls keep their session alive by this. */
 const RENEW_MS = 240_000;
+/** Well within the time that the service waits for a confirmation. */
+const CONFIRM_AGAIN_MS = 2000;
 /** A line lost and found again within this isn't worth a word. */
 const BLINK_MS = 1500;
 /** Told nothing for so long, a line that came back counts as told everything. */
@@ -254,6 +256,7 @@ export class Connection implements Feed {
     if (open.confirm?.(nonce)) return;
     ask(this.#options.access, '/api/confirm', { body: { nonce, rooms: this.#rooms } }).catch(() => {
       opened.confirmAt = 0;
+      setTimeout(() => this.#opened.has(opened.line.id) && this.#confirm(opened), CONFIRM_AGAIN_MS);
     });
   }
 

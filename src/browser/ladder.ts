@@ -118,6 +118,8 @@ export const PACE = {
 /** What a stream that was cut at about the same age before is replaced at. */
 const ROTATE = 0.7;
 const SIMILAR = 0.75;
+/** A line that was heard within so many heartbeats needs no looking after. */
+const LIVELY = 1.2;
 /** Each time that went well the age is taken to be a little greater, so that a limit that has gone is found out. */
 const TRUST = 1.02;
 const MIN_HEARTBEAT_MS = 2000;
@@ -224,6 +226,11 @@ class Climb {
         if (fact.why === 'online') {
           l.verdicts = {};
           l.cutAges = [];
+        } else if (
+          l.main?.provenAt !== undefined &&
+          this.#now - l.main.heardAt < LIVELY * l.main.heartbeatMs
+        ) {
+          return;
         }
         return this.#look();
       case 'rest':
@@ -494,7 +501,8 @@ class Climb {
     switch (end.how) {
       case 'bye':
         if (l.probe) return this.#promote();
-        if (end.code === 'max_age') return this.#openMain(main.rung);
+        // Ages are jittered by the service already.
+        if (end.code === 'max_age' || end.code === 'not_confirmed') return this.#openMain(main.rung);
         return this.#wait(end.retryMs ?? 0, end.code === 'unavailable' ? 'busy' : undefined);
       case 'refused':
         return this.#giveUp('busy', (end.retryMs ?? 0) + this.#backOff());

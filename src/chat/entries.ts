@@ -83,15 +83,12 @@ export interface PresenceEntry {
 }
 
 /** What a reader is told: entries and notices, as JSON on every carrier. */
-export type WireEvent =
-  | MessageEntry
-  | PresenceEntry
-  | GapNotice
-  | HelloNotice
-  | HeartbeatNotice
-  | ByeNotice;
+export type WireEvent = MessageEntry | PresenceEntry | GapNotice | HelloNotice | HeartbeatNotice | ByeNotice;
 
-/** An entry as the log keeps it. `data` is a JSON object of all that neither the log nor the id says. */
+/**
+ * An entry as the log keeps it. `data` is a JSON object of all that neither the log nor the id says.
+ * A transient one, which no room log keeps, has `n` 0 and no `prev` of its own.
+ */
 export interface LoggedEntry {
   readonly kind: string;
   readonly id: StreamId;
@@ -100,8 +97,15 @@ export interface LoggedEntry {
   readonly data: string;
 }
 
+/** Whether it is of use only while it is fresh, and not kept by its room's log. */
+export function isTransient({ n }: LoggedEntry): boolean {
+  return n === 0;
+}
+
 /** An entry's JSON, the same on every carrier, put together without parsing `data` again. */
-export function entryJson(room: RoomName, { kind, id, prev, n, data }: LoggedEntry): string {
+export function entryJson(room: RoomName, entry: LoggedEntry): string {
+  const { kind, id, prev, n, data } = entry;
+  const place = isTransient(entry) ? '' : `"prev":"${prev}","n":${n},`;
   const rest = data.length > 2 ? `,${data.slice(1)}` : '}';
-  return `{"kind":"${kind}","room":"${room}","id":"${id}","prev":"${prev}","n":${n},"at":${idTime(id)}${rest}`;
+  return `{"kind":"${kind}","room":"${room}","id":"${id}",${place}"at":${idTime(id)}${rest}`;
 }

@@ -77,6 +77,11 @@ export function roomKey(site: string, room: RoomName): RoomKey {
   return `${site}/${room}` as RoomKey;
 }
 
+/** The site that a room belongs to. */
+export function siteOf(key: RoomKey): string {
+  return key.slice(0, key.indexOf('/'));
+}
+
 /** The name by which its own site knows the room. */
 export function roomNameOf(key: RoomKey): RoomName {
   return key.slice(key.indexOf('/') + 1) as RoomName;

@@ -1,6 +1,8 @@
 import pLimit from 'p-limit';
+import type { PresenceEntry } from '../chat/entries.ts';
 import type { StreamId } from '../chat/ids.ts';
 import type { RoomKey } from '../chat/rooms.ts';
+import type { User } from '../chat/users.ts';
 import type { JournalEnd, JournalEntry } from '../log/journal.ts';
 import type { Address } from '../log/keys.ts';
 import type { LogReader, Page } from '../log/read.ts';
@@ -46,6 +48,8 @@ export class Delivery implements TailListener, Surroundings {
   #due: Reader[] = [];
   #farewell: (() => Ending) | undefined;
   suspectRollback: () => void = () => {};
+  /** Told of everybody who came to a room, or is no longer there. */
+  heardPresence: (room: RoomKey, user: User, isHere: boolean) => void = () => {};
 
   constructor(log: LogReader, options: DeliveryOptions, events: DeliveryEvents) {
     this.window = new Window(options);
@@ -75,6 +79,7 @@ export class Delivery implements TailListener, Surroundings {
     const addresses = new Set<Address>();
     this.#endSessions(entries);
     for (const entry of entries) {
+      if (entry.kind === 'presence') this.#hearPresence(entry);
       this.window.push(entry);
       addresses.add(entry.to);
     }
@@ -100,6 +105,11 @@ export class Delivery implements TailListener, Surroundings {
     if (reason === 'rollback') this.#events.rolledBack();
     this.#endSessions(end.entries);
     this.#each([...this.hub.everyone()], (reader) => reader.refilled(reason, before.epoch, before.end));
+  }
+
+  #hearPresence({ to, data }: JournalEntry): void {
+    const { user, here } = JSON.parse(data) as Pick<PresenceEntry, 'user' | 'here'>;
+    this.heardPresence(to.slice('room:'.length) as RoomKey, user, here);
   }
 
   failed(error: unknown, reader: Reader): void {

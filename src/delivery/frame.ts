@@ -7,6 +7,7 @@ export class Frame {
   readonly kind: string;
   readonly sse: Buffer;
   readonly #jsonStart: number;
+  readonly #cursorEnd: number;
 
   /** `cursor`: where a client that has seen this event goes on from; without it the client's own stays. */
   constructor(kind: string, json: string, options: { cursor?: string; retryMs?: number } = {}) {
@@ -18,10 +19,18 @@ export class Frame {
     this.kind = kind;
     this.sse = Buffer.from(`${head}${json}\n\n`);
     this.#jsonStart = head.length;
+    this.#cursorEnd = Math.max(0, id.length - 1);
   }
 
   /** The event's JSON, as polls carry it. */
   get json(): Buffer {
     return this.sse.subarray(this.#jsonStart, this.sse.length - 2);
+  }
+
+  /** The event's JSON with its cursor as a last field `cursor`, for carriers that have no `id:` beside the data. */
+  get jsonWithCursor(): Buffer {
+    if (this.#cursorEnd === 0) return this.json;
+    const cursor = this.sse.toString('latin1', 'id: '.length, this.#cursorEnd);
+    return Buffer.concat([this.json.subarray(0, -1), Buffer.from(`,"cursor":"${cursor}"}`)]);
   }
 }

@@ -15,6 +15,8 @@ export interface StreamSink {
 interface PulseOptions {
   readonly nonce: string;
   readonly heartbeatMs: number;
+  /** How long a confirmation holds. */
+  readonly leaseMs: number;
   readonly maxAgeMs: number;
   readonly byeSpreadMs: number;
   /** For streams that their client confirms: how soon at first, and whether it has. */
@@ -26,6 +28,7 @@ const PROOF_AFTER_MS = 500;
 const MIN_RECONNECT_MS = 500;
 const RECONNECT_SPREAD_MS = 1000;
 const HEARTBEATS_A_CONFIRMATION = 3;
+const CONFIRMATIONS_A_LEASE = 2;
 
 /**
  * What makes a stream provable: `hello` at once, filler after 100 ms, a first heartbeat after 500 ms that proves events
@@ -55,6 +58,7 @@ export class Pulse {
       kind: 'hello',
       nonce: this.#options.nonce,
       heartbeat: this.#options.heartbeatMs,
+      lease: this.#options.leaseMs,
     };
     const retryMs = Math.round(MIN_RECONNECT_MS + Math.random() * RECONNECT_SPREAD_MS);
     this.#sink.notice(
@@ -92,7 +96,10 @@ export class Pulse {
   }
 
   async #askForConfirmation(age: number): Promise<void> {
-    this.#confirmBy = age + HEARTBEATS_A_CONFIRMATION * this.#options.heartbeatMs;
+    const { heartbeatMs, leaseMs } = this.#options;
+    // Whoever has crashed behind a proxy that goes on drinking is thus read to for a lease and a half at most.
+    this.#confirmBy =
+      age + Math.min(HEARTBEATS_A_CONFIRMATION * heartbeatMs, leaseMs / CONFIRMATIONS_A_LEASE);
     try {
       if ((await this.#options.confirmation?.isConfirmed()) === false)
         this.#reader.end(this.#comeBack('not_confirmed'));

@@ -1,32 +1,29 @@
 import type { StreamId } from '../chat/ids.ts';
 import type { Frame } from './frame.ts';
 
+/** How a carrier turns events into the bytes that it sends at once. */
+export type Encoding = (frames: readonly Frame[]) => Buffer;
+
 /**
  * What a reader is told at once: frames in order, after which everything up to `end` has been told.
- * Shared by all readers who stand in the same place, and so is the one Buffer that it becomes.
+ * Shared by all readers who stand in the same place, and so are the Buffers that it becomes.
  */
 export class Run {
   readonly frames: readonly Frame[];
   readonly end: StreamId;
-  #sse: Buffer | undefined;
-  #wrapped: { readonly by: (bytes: Buffer) => Buffer; readonly bytes: Buffer } | undefined;
+  #encoded: { readonly by: Encoding; readonly bytes: Buffer }[] = [];
 
   constructor(frames: readonly Frame[], end: StreamId) {
     this.frames = frames;
     this.end = end;
   }
 
-  get sse(): Buffer {
-    this.#sse ??=
-      this.frames.length === 1 && this.frames[0]
-        ? this.frames[0].sse
-        : Buffer.concat(this.frames.map((frame) => frame.sse));
-    return this.#sse;
-  }
-
-  /** The same bytes as a carrier wraps them, wrapped once for all readers: `wrap` must be the same function each time. */
-  wrapped(wrap: (bytes: Buffer) => Buffer): Buffer {
-    if (this.#wrapped?.by !== wrap) this.#wrapped = { by: wrap, bytes: wrap(this.sse) };
-    return this.#wrapped.bytes;
+  /** The bytes in one encoding, made once for all readers: `encode` must be the same function each time. */
+  as(encode: Encoding): Buffer {
+    const known = this.#encoded.find(({ by }) => by === encode);
+    if (known !== undefined) return known.bytes;
+    const bytes = encode(this.frames);
+    this.#encoded.push({ by: encode, bytes });
+    return bytes;
   }
 }

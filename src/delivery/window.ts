@@ -1,7 +1,7 @@
 import { formatCursor } from '../chat/cursors.ts';
 import type { LoggedEntry } from '../chat/entries.ts';
-import { entryJson } from '../chat/entries.ts';
-import { compareIds, type StreamId, ZERO_ID } from '../chat/ids.ts';
+import { entryJson, isTransient } from '../chat/entries.ts';
+import { compareIds, idTime, type StreamId, ZERO_ID } from '../chat/ids.ts';
 import { type RoomKey, roomNameOf } from '../chat/rooms.ts';
 import type { JournalEnd, JournalEntry } from '../log/journal.ts';
 import { Frame } from './frame.ts';
@@ -14,6 +14,8 @@ interface Item {
   readonly room: RoomKey | undefined;
   readonly frame: Frame | undefined;
   readonly bytes: number;
+  /** Until when it is of use, in `performance.now()` milliseconds. */
+  readonly freshUntil: number;
 }
 
 /** A list whose oldest items leave without the rest being moved each time. */
@@ -21,7 +23,7 @@ class Queue {
   #items: Item[] = [];
   #head = 0;
   /** The latest runs read from here, so that readers in the same place share them. */
-  runs: { from: number; to: number; maxBytes: number; run: Run; position: number }[] = [];
+  runs: { from: number; to: number; maxBytes: number; freshUntil: number; run: Run; position: number }[] = [];
 
   get length(): number {
     return this.#items.length - this.#head;
@@ -57,12 +59,21 @@ class Queue {
   }
 }
 
+/** What a reader is told next, the place it leads to, and until when nothing of it has gone stale. */
+interface Read {
+  readonly run: Run;
+  readonly position: number;
+  readonly freshUntil: number;
+}
+
 interface Bounds {
   readonly windowEntries: number;
   readonly windowBytes: number;
 }
 
 const SHARED_RUNS = 64;
+/** A transient entry that a reader is told later than this would only mislead it. */
+const FRESH_MS = 30_000;
 const ITEM_OVERHEAD_BYTES = 200;
 
 /**
@@ -110,15 +121,17 @@ export class Window {
     this.#bytes = 0;
     this.#epoch = epoch;
     this.#start = this.#end = start;
-    for (const entry of entries) this.push(entry);
+    // Only here are an entry's id and this machine's clock compared: when it was read says nothing of its age.
+    for (const entry of entries) this.push(entry, Math.max(0, Date.now() - idTime(entry.id)));
     this.#end = last;
   }
 
-  push(entry: JournalEntry): void {
+  push(entry: JournalEntry, ageMs = 0): void {
     const room = entry.to.startsWith('room:') ? (entry.to.slice('room:'.length) as RoomKey) : undefined;
     const frame = room === undefined ? undefined : this.frameOf(room, entry);
     const bytes = ITEM_OVERHEAD_BYTES + (frame?.sse.length ?? 0);
-    const item = { position: ++this.#position, id: entry.id, room, frame, bytes };
+    const freshUntil = isTransient(entry) ? performance.now() - ageMs + FRESH_MS : Number.POSITIVE_INFINITY;
+    const item = { position: ++this.#position, id: entry.id, room, frame, bytes, freshUntil };
     this.#all.push(item);
     this.#bytes += bytes;
     if (room !== undefined) {
@@ -173,13 +186,18 @@ export class Window {
    * What the rooms' readers at `from` are told next, at most about `maxBytes` (but one frame at least), and the place
    * it leads to. `from` must not lie before the window.
    */
-  read(from: number, rooms: readonly RoomKey[], maxBytes: number): { run: Run; position: number } {
+  read(from: number, rooms: readonly RoomKey[], maxBytes: number): Read {
     const only = rooms.length === 1 ? this.#lanes.get(rooms[0] as RoomKey) : undefined;
+    const now = performance.now();
     const shared = only?.runs.find(
-      (known) => known.from === from && known.to === this.#position && known.maxBytes === maxBytes,
+      (known) =>
+        known.from === from &&
+        known.to === this.#position &&
+        known.maxBytes === maxBytes &&
+        known.freshUntil > now,
     );
     if (shared !== undefined) return shared;
-    const read = this.#merge(from, rooms, maxBytes);
+    const read = this.#merge(from, rooms, maxBytes, now);
     if (only !== undefined && read.run.frames.length > 0)
       this.#share(only, { from, to: this.#position, maxBytes, ...read });
     return read;
@@ -191,7 +209,7 @@ export class Window {
     if (this.#sharing.length > SHARED_RUNS) this.#sharing.shift()?.runs.shift();
   }
 
-  #merge(from: number, rooms: readonly RoomKey[], maxBytes: number): { run: Run; position: number } {
+  #merge(from: number, rooms: readonly RoomKey[], maxBytes: number, now: number): Read {
     const heads: { lane: Queue; index: number }[] = [];
     for (const room of rooms) {
       const lane = this.#lanes.get(room);
@@ -200,6 +218,7 @@ export class Window {
     const frames: Frame[] = [];
     let bytes = 0;
     let last: Item | undefined;
+    let freshUntil = Number.POSITIVE_INFINITY;
     for (;;) {
       let next: { lane: Queue; index: number } | undefined;
       let item: Item | undefined;
@@ -211,14 +230,16 @@ export class Window {
         }
       }
       if (next === undefined || item?.frame === undefined)
-        return { run: new Run(frames, this.#end), position: this.#position };
+        return { run: new Run(frames, this.#end), position: this.#position, freshUntil };
+      next.index++;
+      if (item.freshUntil <= now) continue;
       if (last !== undefined && bytes + item.frame.sse.length > maxBytes) {
-        return { run: new Run(frames, last.id), position: last.position };
+        return { run: new Run(frames, last.id), position: last.position, freshUntil };
       }
       frames.push(item.frame);
       bytes += item.frame.sse.length;
       last = item;
-      next.index++;
+      freshUntil = Math.min(freshUntil, item.freshUntil);
     }
   }
 }

@@ -1,25 +1,60 @@
 import type { Request, Response } from 'express';
 import { z } from 'zod';
 import { parse } from '../chat/parsing.ts';
+import { parseRoomList, type RoomName, roomKey } from '../chat/rooms.ts';
+import type { Ticket } from './authority.ts';
 import { whenReachable } from './reachable.ts';
 import type { Service } from './service.ts';
 
-const confirmation = z.strictObject({
-  nonce: z
-    .string('must be a string')
-    .regex(/^[A-Za-z0-9_-]{16,64}$/, 'must be the nonce of a hello')
-    .optional(),
-  formToken: z.string().optional(),
-});
+/** A client's word that a stream reaches it, and in which rooms its user is here. */
+export interface Confirmation {
+  readonly nonce?: string | undefined;
+  readonly rooms: readonly RoomName[];
+}
 
-/** `POST /api/confirm {nonce?}`: the client's word that the stream of that nonce reaches it. Renews the session. */
-export function confirm({ authority, leases }: Service) {
+const nonce = z
+  .string('must be a string')
+  .regex(/^[A-Za-z0-9_-]{16,64}$/, 'must be the nonce of a hello')
+  .optional();
+const rooms = z
+  .union([z.string(), z.array(z.string())], 'must be a list of rooms')
+  .transform((list) => (typeof list === 'string' ? list : list.join(',')))
+  .optional();
+
+const posted = z.strictObject({ nonce, rooms, formToken: z.string().optional() });
+const framed = z.strictObject({ kind: z.literal('confirm'), nonce, rooms });
+
+function confirmationOf(read: { nonce?: string | undefined; rooms?: string | undefined }): Confirmation {
+  return { nonce: read.nonce, rooms: read.rooms ? parseRoomList(read.rooms) : [] };
+}
+
+/** Reads a WebSocket's `{kind: 'confirm', nonce?, rooms?}`. Throws at anything else. */
+export function parseSocketConfirmation(text: string): Confirmation {
+  return confirmationOf(parse(framed, JSON.parse(text)));
+}
+
+/** Confirms a stream, renews presence and session. Refusals: `no_session`, `unavailable`. */
+export async function confirmStream(
+  { authority, leases, presence }: Service,
+  ticket: Ticket,
+  confirmation: Confirmation,
+): Promise<void> {
+  const identity = await authority.identify(ticket);
+  const { site, user, userKey, holder } = identity;
+  if (confirmation.nonce !== undefined) await whenReachable(leases.confirm(confirmation.nonce, holder));
+  const keys = confirmation.rooms.map((room) => roomKey(site, room));
+  await whenReachable(presence.renew(keys, userKey, user));
+  await whenReachable(authority.renew(ticket, identity));
+}
+
+/**
+ * `POST /api/confirm {nonce?, rooms?}`: the client's word that the stream of that nonce reaches it, and that its user is
+ * here in those rooms (of which those that don't exist are passed over). Renews the session.
+ */
+export function confirm(service: Service) {
   return async (req: Request, res: Response): Promise<void> => {
-    const { nonce } = parse(confirmation, req.body ?? {});
-    const ticket = authority.ticketOf(req);
-    const identity = await authority.identify(ticket);
-    if (nonce !== undefined) await whenReachable(leases.confirm(nonce, identity.holder));
-    await whenReachable(authority.renew(ticket, identity));
+    const confirmation = confirmationOf(parse(posted, req.body ?? {}));
+    await confirmStream(service, service.authority.ticketOf(req), confirmation);
     res.status(204).end();
   };
 }

@@ -1,10 +1,25 @@
-import type { IncomingMessage } from 'node:http';
+import { STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
+import type { Refusal } from '../chat/refusals.ts';
 
-/** [spec] RFC 9110, 7.8: a server may ignore or decline an upgrade. */
-export function declineUpgrade(_req: IncomingMessage, socket: Duplex): void {
-  const body = '{"error":{"code":"not_found","message":"Nothing can be upgraded here."}}';
-  socket.end(
-    `HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`,
-  );
+/**
+ * Answers an upgrade with a refusal, in the shape and with the headers that all of the API has, and closes.
+ * [spec] RFC 9110, 7.8: a server may ignore or decline an upgrade.
+ */
+export function declineUpgrade(socket: Duplex, refusal: Refusal): void {
+  const body = Buffer.from(JSON.stringify(refusal));
+  const { retryAfter } = refusal.details;
+  const head = [
+    `HTTP/1.1 ${refusal.status} ${STATUS_CODES[refusal.status]}`,
+    'Content-Type: application/json; charset=utf-8',
+    `Content-Length: ${body.length}`,
+    'Cache-Control: no-store, no-transform',
+    'X-Content-Type-Options: nosniff',
+    'Throughline: 1',
+    ...(retryAfter === undefined ? [] : [`Retry-After: ${retryAfter}`]),
+    'Connection: close',
+  ];
+  // A client that keeps its half open would otherwise hold the connection.
+  socket.once('finish', () => socket.destroy());
+  socket.end(Buffer.concat([Buffer.from(`${head.join('\r\n')}\r\n\r\n`), body]));
 }

@@ -55,8 +55,9 @@ class PollSink implements Sink {
 export function poll(service: Service) {
   return async (req: Request, res: Response): Promise<void> => {
     const asked = parseReading(req);
-    const { config, authority, delivery, rooms } = service;
-    const maxWaitS = config.pollWaitMs / 1000;
+    const { config, authority, delivery, rooms, presence, log } = service;
+    // A poll renews presence where it begins, so the next one must begin before that lease has ended.
+    const maxWaitS = Math.min(config.pollWaitMs, config.leaseMs / 2) / 1000;
     const waitMs = asked.number('wait', { min: 0, max: maxWaitS, otherwise: maxWaitS }) * 1000;
     const timers: NodeJS.Timeout[] = [];
     const ticket = authority.ticketOf(req);
@@ -95,6 +96,9 @@ export function poll(service: Service) {
       const identity = await authority.identify(ticket);
       await rooms.mustExist(keys);
       reader.listenTo(`user:${identity.userKey}`);
+      presence.renew(keys, identity.userKey, identity.user).catch((error: unknown) => {
+        log.warn({ err: error }, 'presence wasn’t renewed');
+      });
       await reader.begin(asked.after, () => {
         hasBegun = true;
         if (waitMs > 0) timers.push(setTimeout(answer, waitMs, []));

@@ -1,5 +1,6 @@
 import type { Request, Response } from 'express';
-import { parseRoomDraft, parseRoomName, roomKey } from '../chat/rooms.ts';
+import { parseRoomDraft, parseRoomName, type RoomKey, roomKey } from '../chat/rooms.ts';
+import type { Identity } from './authority.ts';
 import { whenReachable } from './reachable.ts';
 import type { Service } from './service.ts';
 
@@ -36,12 +37,23 @@ export function createRoom({ authority, rooms, pace }: Service) {
 }
 
 /** `POST /api/rooms/:room/join` and `/leave`: begins or ends a membership. Safe to repeat. */
-export function changeMembership({ authority, rooms }: Service, change: 'join' | 'leave') {
+export function changeMembership(service: Service, change: 'join' | 'leave') {
   return async (req: Request, res: Response): Promise<void> => {
     const room = parseRoomName(req.params['room']);
-    const { site, userKey, untilMs } = await authority.identify(authority.ticketOf(req));
-    const key = roomKey(site, room);
-    await whenReachable(change === 'join' ? rooms.join(key, userKey, untilMs) : rooms.leave(key, userKey));
-    res.json(await whenReachable(rooms.view(key, userKey)));
+    const identity = await service.authority.identify(service.authority.ticketOf(req));
+    const key = roomKey(identity.site, room);
+    await setMembership(service, identity, key, change);
+    res.json(await whenReachable(service.rooms.view(key, identity.userKey)));
   };
+}
+
+/** Begins or ends a membership; with it presence ends. */
+export async function setMembership(
+  { rooms, presence }: Service,
+  { userKey, untilMs }: Identity,
+  room: RoomKey,
+  change: 'join' | 'leave',
+): Promise<void> {
+  await whenReachable(change === 'join' ? rooms.join(room, userKey, untilMs) : rooms.leave(room, userKey));
+  if (change === 'leave') await whenReachable(presence.drop(userKey, [room]));
 }

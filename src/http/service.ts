@@ -1,13 +1,16 @@
 import type { RequestHandler } from 'express';
 import type { Delivery } from '../delivery/delivery.ts';
 import type { Appender } from '../log/append.ts';
+import type { DoctorCounts } from '../log/doctor-counts.ts';
 import type { Leases } from '../log/leases.ts';
 import type { Log } from '../log/logger.ts';
 import type { Names } from '../log/names.ts';
 import type { Pace } from '../log/pace.ts';
+import type { Presence } from '../log/presence.ts';
 import type { LogReader } from '../log/read.ts';
 import type { RoomBook } from '../log/room-book.ts';
 import type { Authority } from './authority.ts';
+import type { ProbePlaces } from './doctor-places.ts';
 
 /** What the routes work with. */
 export interface Service {
@@ -18,9 +21,13 @@ export interface Service {
   readonly rooms: RoomBook;
   readonly names: Names;
   readonly leases: Leases;
+  readonly presence: Presence;
   readonly pace: Pace;
   readonly delivery: Delivery;
   readonly authority: Authority;
+  /** The doctor's: places for its probes, and counts of what it found. */
+  readonly probes: ProbePlaces;
+  readonly doctorCounts: DoctorCounts;
   /** express-session, for logging in; undefined where a host application's own log-in is used. */
   readonly logInSession: RequestHandler | undefined;
   /** Whether Redis answers and the tail reads. */
@@ -29,9 +36,12 @@ export interface Service {
 
 /** The settings that the edge needs. */
 export interface EdgeConfig {
+  readonly basePath: string;
+  readonly websocket: string;
   readonly heartbeatMs: number;
   readonly pollWaitMs: number;
   readonly confirmMs: number;
+  readonly leaseMs: number;
   readonly streamMaxAgeMs: number;
   readonly stallMs: number;
   readonly byeSpreadMs: number;

@@ -32,47 +32,59 @@ export function tellSession({ authority }: Service) {
 export function logIn(service: Service) {
   return async (req: Request, res: Response): Promise<void> => {
     const { name } = parseGuestLogIn(req.body ?? {});
-    const { authority, names } = service;
-    const before = authority.ticketOf(req);
-    const previous = await known(authority.identify(before));
-    const user: User = { id: `guest-${randomBytes(9).toString('base64url')}`, name, guest: true };
-    const userKey = userKeyOf(MAIN_SITE, user);
-    if (!(await whenReachable(names.reserve(MAIN_SITE, name, userKey, previous?.userKey)))) {
-      throw new Refusal('name_taken', 'Somebody else here has this name already.', { field: 'name' });
-    }
-    try {
-      await settled((done) => req.session.regenerate(done));
-      Object.assign(req.session, { site: MAIN_SITE, user } satisfies StoredSession);
-      await settled((done) => req.session.save(done));
-    } catch (error) {
-      await names.release(MAIN_SITE, name, userKey).catch(() => {});
-      throw refusalOf(error, 'unsent');
-    }
-    if (previous !== undefined) await end(service, before, previous);
-    const formToken = authority.formTokenOf({ req, sid: req.sessionID, addresses: [] });
-    res.status(201).json({ user, formToken });
+    const { user, ticket } = await enterAsGuest(service, req, name);
+    res.status(201).json({ user, formToken: service.authority.formTokenOf(ticket) });
   };
+}
+
+/** Gives the browser a new session, of a guest of that name. Refusal: `name_taken`. */
+export async function enterAsGuest(
+  service: Service,
+  req: Request,
+  name: string,
+): Promise<{ user: User; ticket: Ticket }> {
+  const { authority, names } = service;
+  const before = authority.ticketOf(req);
+  const previous = await known(authority.identify(before));
+  const user: User = { id: `guest-${randomBytes(9).toString('base64url')}`, name, guest: true };
+  const userKey = userKeyOf(MAIN_SITE, user);
+  if (!(await whenReachable(names.reserve(MAIN_SITE, name, userKey, previous?.userKey)))) {
+    throw new Refusal('name_taken', 'Somebody else here has this name already.', { field: 'name' });
+  }
+  try {
+    await settled((done) => req.session.regenerate(done));
+    Object.assign(req.session, { site: MAIN_SITE, user } satisfies StoredSession);
+    await settled((done) => req.session.save(done));
+  } catch (error) {
+    await names.release(MAIN_SITE, name, userKey).catch(() => {});
+    throw refusalOf(error, 'unsent');
+  }
+  if (previous !== undefined) await end(service, before, previous);
+  return { user, ticket: { req, sid: req.sessionID, addresses: [sessionAddress(req.sessionID)] } };
 }
 
 /** `POST /api/session/end`: logs out; open streams and polls of the session end on every process. Safe to repeat. */
 export function logOut(service: Service) {
   return async (req: Request, res: Response): Promise<void> => {
-    const ticket = service.authority.ticketOf(req);
-    const identity = await known(service.authority.identify(ticket));
-    if (ticket.sid !== undefined) {
-      await whenReachable(settled((done) => req.sessionStore.destroy(ticket.sid as string, done)));
-      await end(service, ticket, identity);
-    }
-    res
-      .clearCookie(SESSION_COOKIE, { path: req.session.cookie.path ?? '/' })
-      .status(204)
-      .end();
+    await leave(service, req, res);
+    res.status(204).end();
   };
+}
+
+/** Ends the browser's session, and takes its cookie back. */
+export async function leave(service: Service, req: Request, res: Response): Promise<void> {
+  const ticket = service.authority.ticketOf(req);
+  const identity = await known(service.authority.identify(ticket));
+  if (ticket.sid !== undefined) {
+    await whenReachable(settled((done) => req.sessionStore.destroy(ticket.sid as string, done)));
+    await end(service, ticket, identity);
+  }
+  res.clearCookie(SESSION_COOKIE, { path: req.session.cookie.path ?? '/' });
 }
 
 /** Tells every process that the session has ended, and gives back what it held. */
 async function end(
-  { appender, names, rooms }: Service,
+  { appender, names, rooms, presence }: Service,
   { sid }: Ticket,
   identity: Identity | undefined,
 ): Promise<void> {
@@ -80,10 +92,11 @@ async function end(
   if (identity === undefined) return;
   await whenReachable(names.release(identity.site, identity.user.name, identity.userKey));
   await whenReachable(rooms.forget(identity.userKey));
+  await whenReachable(presence.drop(identity.userKey));
 }
 
 /** Nobody instead of the refusal `no_session`. */
-async function known(identity: Promise<Identity>): Promise<Identity | undefined> {
+export async function known(identity: Promise<Identity>): Promise<Identity | undefined> {
   try {
     return await identity;
   } catch (error) {

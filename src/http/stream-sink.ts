@@ -1,15 +1,17 @@
-import type { Socket } from 'node:net';
 import type { Response } from 'express';
 import type { ByeNotice } from '../chat/entries.ts';
 import { Frame } from '../delivery/frame.ts';
-import type { StreamSink } from '../delivery/pulse.ts';
-import type { Ending, Reader, Sink } from '../delivery/reader.ts';
-import type { Run } from '../delivery/run.ts';
+import type { Ending, Reader } from '../delivery/reader.ts';
+import type { Encoding, Run } from '../delivery/run.ts';
+import type { LastingSink } from './lasting.ts';
+import { Outlet } from './outlet.ts';
 
-const RUN_BYTES = 64 * 1024;
-const FLUSH_BYE_MS = 1000;
+/** About how much a lasting stream is told at once. */
+export const RUN_BYTES = 64 * 1024;
+/** How long a client has to take the `bye` and close. */
+export const FLUSH_BYE_MS = 1000;
 /** [spec] WHATWG HTML, 9.2.5: a line that begins with a colon is a comment. */
-const PADDING = Buffer.from(`:${' '.repeat(2046)}\n\n`);
+export const PADDING = Buffer.from(`:${' '.repeat(2046)}\n\n`);
 
 /** The `bye` of an ending. */
 export function byeFrame({ code, retryMs }: Ending): Frame {
@@ -21,67 +23,68 @@ export function byeFrame({ code, retryMs }: Ending): Frame {
 const LINE_END = Buffer.from('\r\n');
 
 /** [spec] RFC 9112, 7.1: a chunk is its size in hex, its data, and line ends behind both. */
-function chunk(bytes: Buffer): Buffer {
+function chunked(bytes: Buffer): Buffer {
   return Buffer.concat([Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, LINE_END]);
 }
 
-function plain(bytes: Buffer): Buffer {
-  return bytes;
-}
+const inEvents: Encoding = (frames) =>
+  frames.length === 1 && frames[0] ? frames[0].sse : Buffer.concat(frames.map(({ sse }) => sse));
+
+const inChunkedEvents: Encoding = (frames) => chunked(inEvents(frames));
+
+const CHUNKED_PADDING = chunked(PADDING);
 
 /**
  * A response that stays open. It is never written to while its socket is full, and ended if that lasts.
  * Once its head is out it writes to the socket: a chunk wrapped once goes to all readers, where `res.write` would wrap
  * it anew, in three pieces, for each. The response itself only ends the stream.
  */
-export class ResponseStreamSink implements Sink, StreamSink {
+export class ResponseStreamSink implements LastingSink {
   readonly maxBytes = RUN_BYTES;
-  isFull = false;
   toldAt = performance.now();
   readonly #res: Response;
   readonly #stallMs: number;
-  #stalled: NodeJS.Timeout | undefined;
   #onEnd: () => void = () => {};
-  #reader: Reader | undefined;
-  #out: Socket | Response;
-  #wrap = plain;
+  #outlet: Outlet | undefined;
+  #encoding = inEvents;
 
   constructor(res: Response, stallMs: number) {
-    this.#res = this.#out = res;
+    this.#res = res;
     this.#stallMs = stallMs;
   }
 
-  /** Sends status and headers, and from now on takes what is told. `onEnd` is called once, however it ends. */
+  get isFull(): boolean {
+    return this.#outlet?.isFull === true;
+  }
+
+  /** Sends status and headers, and from now on takes what is told. */
   open(reader: Reader, onEnd: () => void): void {
-    this.#reader = reader;
     this.#onEnd = onEnd;
     this.#res.flushHeaders();
     // A response that waits for its turn on a pipelined connection has no socket yet.
-    if (this.#res.socket) {
-      this.#out = this.#res.socket;
-      this.#wrap = this.#res.req.httpVersion === '1.1' ? chunk : plain;
-    }
-    this.#out.on('drain', this.#drained);
+    const { socket } = this.#res;
+    if (socket && this.#res.req.httpVersion === '1.1') this.#encoding = inChunkedEvents;
+    this.#outlet = new Outlet(socket ?? this.#res, reader, this.#stallMs);
   }
 
   tell(run: Run): void {
     this.toldAt = performance.now();
-    this.#write(run.wrapped(this.#wrap));
+    this.#outlet?.write(run.as(this.#encoding));
   }
 
   level(): void {}
 
   notice(frame: Frame): void {
-    this.#write(this.#wrap(frame.sse));
+    this.#outlet?.write(this.#encoding([frame]));
   }
 
   pad(): void {
-    if (!this.isFull && !this.#res.writableEnded) this.#write(this.#wrap(PADDING));
+    if (this.isFull || this.#res.writableEnded) return;
+    this.#outlet?.write(this.#encoding === inEvents ? PADDING : CHUNKED_PADDING);
   }
 
   end(ending: Ending | undefined): void {
-    clearTimeout(this.#stalled);
-    this.#out.off('drain', this.#drained);
+    this.#outlet?.stop();
     this.#onEnd();
     if (!this.#res.headersSent) return;
     if (ending === undefined || ending.code === 'stalled') {
@@ -91,18 +94,4 @@ export class ResponseStreamSink implements Sink, StreamSink {
     this.#res.end(byeFrame(ending).sse);
     setTimeout(() => this.#res.destroy(), FLUSH_BYE_MS).unref();
   }
-
-  #write(bytes: Buffer): void {
-    // `false` alone says that a threshold was crossed; with nothing left to write there would be no `drain`.
-    if (this.#out.write(bytes) || this.#out.writableLength === 0) return;
-    this.isFull = true;
-    this.#stalled ??= setTimeout(() => this.#reader?.end({ code: 'stalled' }), this.#stallMs);
-  }
-
-  readonly #drained = (): void => {
-    clearTimeout(this.#stalled);
-    this.#stalled = undefined;
-    this.isFull = false;
-    this.#reader?.advance();
-  };
 }

@@ -1,16 +1,10 @@
-import { randomBytes } from 'node:crypto';
 import type { Request, Response } from 'express';
 import type { EndingCode } from '../chat/entries.ts';
 import { Refusal } from '../chat/refusals.ts';
-import { MAIN_SITE, roomKey } from '../chat/rooms.ts';
-import { Pulse } from '../delivery/pulse.ts';
-import { isStillKnown } from './authority.ts';
-import { parseReading } from './reading-request.ts';
+import { enterLasting } from './lasting.ts';
 import { toRefusal } from './refuse.ts';
 import type { Service } from './service.ts';
 import { byeFrame, ResponseStreamSink } from './stream-sink.ts';
-
-const MIN_HEARTBEAT_MS = 1000;
 
 /**
  * `GET|POST /api/stream`: a `text/event-stream` that lasts (by POST also as `application/octet-stream`).
@@ -19,61 +13,26 @@ const MIN_HEARTBEAT_MS = 1000;
  */
 export function stream(service: Service) {
   return async (req: Request, res: Response): Promise<void> => {
-    const asked = parseReading(req);
-    const { config, authority, delivery, leases, rooms } = service;
-    const heartbeatMs =
-      asked.number('heartbeat', {
-        min: Math.min(MIN_HEARTBEAT_MS, config.heartbeatMs) / 1000,
-        max: config.heartbeatMs / 1000,
-        otherwise: config.heartbeatMs / 1000,
-      }) * 1000;
-    const mustConfirm = asked.flag('confirm');
-
-    const ticket = authority.ticketOf(req);
-    const keys = asked.rooms.map((room) => roomKey(MAIN_SITE, room));
+    const { config, log } = service;
     const sink = new ResponseStreamSink(res, config.stallMs);
-    const reader = delivery.enter({
-      rooms: keys,
-      addresses: ticket.addresses,
-      sink,
-      isAllowed: () => isStillKnown(authority, ticket),
-    });
+    const { reader, begin } = enterLasting(service, req, sink);
     res.once('close', () => reader.end());
     try {
-      const identity = await authority.identify(ticket);
-      await rooms.mustExist(keys);
-      reader.listenTo(`user:${identity.userKey}`);
-      const nonce = randomBytes(16).toString('base64url');
-      const pulse = new Pulse(reader, sink, {
-        nonce,
-        heartbeatMs,
-        maxAgeMs: config.streamMaxAgeMs,
-        byeSpreadMs: config.byeSpreadMs,
-        ...(mustConfirm && {
-          confirmation: {
-            withinMs: config.confirmMs,
-            isConfirmed: () => leases.isConfirmed(nonce, identity.holder),
-          },
-        }),
-      });
-      await reader.begin(asked.after, (cursor) => {
-        setHeaders(req, res);
-        sink.open(reader, () => pulse.stop());
-        pulse.start(cursor);
-      });
+      await begin(() => setStreamHeaders(req, res));
       if (!res.headersSent && !res.destroyed)
         sayGoodbye(service, req, res, reader.ended?.by?.code ?? 'unavailable');
     } catch (error) {
       reader.end();
       if (res.headersSent || res.destroyed) return;
-      const refusal = toRefusal(error, service.log);
+      const refusal = toRefusal(error, log);
       if (refusal.status < 500 && refusal.status !== 429) throw refusal;
       sayGoodbye(service, req, res, refusal.code as EndingCode);
     }
   };
 }
 
-function setHeaders(req: Request, res: Response): void {
+/** The head of everything that streams. */
+export function setStreamHeaders(req: Request, res: Response): void {
   const asBytes = req.method === 'POST' && req.get('accept')?.includes('application/octet-stream');
   res.status(200).set({
     'Content-Type': asBytes ? 'application/octet-stream' : 'text/event-stream; charset=utf-8',
@@ -86,6 +45,6 @@ function setHeaders(req: Request, res: Response): void {
 /** A refusal that will pass: the stream opens, says when to come back, and ends. */
 function sayGoodbye({ config }: Service, req: Request, res: Response, code: EndingCode): void {
   if (code === 'session_ended') throw new Refusal('no_session', 'The session has ended.');
-  setHeaders(req, res);
+  setStreamHeaders(req, res);
   res.end(byeFrame({ code, retryMs: Math.round(1000 + Math.random() * config.byeSpreadMs) }).sse);
 }

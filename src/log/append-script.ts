@@ -1,45 +1,21 @@
 import { Script } from './script.ts';
 
-/**
- * KEYS: journal, epoch; for a durable entry also: room log, room, and (or '') sent.
- * ARGV: to, kind, data, journalEntries, new epoch; for a durable entry also: roomLogEntries, digest, sent's life in ms.
- *
- * Answers {'appended', id}, {'known', id}, {'reused'}, {'no_room'} or {'corrupt', key, what is wrong with it}.
- * All reading and deciding comes before the first write, and no write after it can fail, so an entry is never half
- * there. The new id is later than both streams' last ones, even if the clock was set back or one ran ahead.
- */
-export const appendScript = new Script(`
-local journal, epoch, log, room, sent = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local isDurable = log ~= nil
-
+/** Lua: what is wrong with a key that isn't of the type wanted, for a script to answer. */
+export const LUA_CORRUPT = `
 local function corrupt(key, wanted)
   local type = redis.call('TYPE', key).ok
   if type ~= 'none' and type ~= wanted then return {'corrupt', key, 'is a ' .. type .. ', not a ' .. wanted} end
 end
+`;
 
-local bad = corrupt(journal, 'stream') or corrupt(epoch, 'string')
-if isDurable and not bad then
-  bad = corrupt(log, 'stream') or corrupt(room, 'hash')
-  if sent ~= '' and not bad then bad = corrupt(sent, 'string') end
-end
-if bad then return bad end
-
-if isDurable and sent ~= '' then
-  local known = redis.call('GET', sent)
-  if known then
-    local id, digest = known:match('^(%d+%-%d+) (.*)$')
-    if not id then return {'corrupt', sent, 'is not an id and a digest'} end
-    if digest ~= ARGV[7] then return {'reused'} end
-    return {'known', id}
-  end
-end
-
-local count
-if isDurable then
-  if redis.call('EXISTS', room) == 0 then return {'no_room'} end
-  local n = redis.call('HGET', room, 'n') or '0'
-  if not n:match('^%d+$') or #n > 15 then return {'corrupt', room, 'has an n that is no count'} end
-  count = string.format('%.0f', tonumber(n) + 1)
+/**
+ * Lua: `nowMs()`; `lastId(stream)`; and `nextId(…)`, later than the clock and than the last ids given, or nil and the id
+ * after which there is none.
+ */
+export const LUA_IDS = `
+local function nowMs()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
 -- Halves of ids are 64 bits wide, Lua's numbers 53: they are compared as decimals.
@@ -73,15 +49,59 @@ local function lastId(key)
   end
 end
 
+local function nextId(...)
+  local id = string.format('%.0f', nowMs()) .. '-0'
+  for _, last in ipairs({...}) do
+    local next = successor(last)
+    if not next then return nil, last end
+    id = later(id, next)
+  end
+  return id
+end
+`;
+
+/**
+ * KEYS: journal, epoch; for a durable entry also: room log, room, and (or '') sent.
+ * ARGV: to, kind, data, journalEntries, new epoch; for a durable entry also: roomLogEntries, digest, sent's life in ms.
+ *
+ * Answers {'appended', id}, {'known', id}, {'reused'}, {'no_room'} or {'corrupt', key, what is wrong with it}.
+ * All reading and deciding comes before the first write, and no write after it can fail, so an entry is never half
+ * there. The new id is later than both streams' last ones, even if the clock was set back or one ran ahead.
+ */
+export const appendScript = new Script(`
+${LUA_CORRUPT}${LUA_IDS}
+local journal, epoch, log, room, sent = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local isDurable = log ~= nil
+
+local bad = corrupt(journal, 'stream') or corrupt(epoch, 'string')
+if isDurable and not bad then
+  bad = corrupt(log, 'stream') or corrupt(room, 'hash')
+  if sent ~= '' and not bad then bad = corrupt(sent, 'string') end
+end
+if bad then return bad end
+
+if isDurable and sent ~= '' then
+  local known = redis.call('GET', sent)
+  if known then
+    local id, digest = known:match('^(%d+%-%d+) (.*)$')
+    if not id then return {'corrupt', sent, 'is not an id and a digest'} end
+    if digest ~= ARGV[7] then return {'reused'} end
+    return {'known', id}
+  end
+end
+
+local count
+if isDurable then
+  if redis.call('EXISTS', room) == 0 then return {'no_room'} end
+  local n = redis.call('HGET', room, 'n') or '0'
+  if not n:match('^%d+$') or #n > 15 then return {'corrupt', room, 'has an n that is no count'} end
+  count = string.format('%.0f', tonumber(n) + 1)
+end
+
 local before = lastId(journal)
 local prev = isDurable and lastId(log)
-local time = redis.call('TIME')
-local id = string.format('%.0f', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)) .. '-0'
-for _, last in ipairs({before, prev or before}) do
-  local next = successor(last)
-  if not next then return {'corrupt', journal, 'or the room log has used up its ids: ' .. last} end
-  id = later(id, next)
-end
+local id, usedUp = nextId(before, prev or before)
+if not id then return {'corrupt', journal, 'or the room log has used up its ids: ' .. usedUp} end
 
 redis.call('SET', epoch, ARGV[5], 'NX')
 if isDurable then

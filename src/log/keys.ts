@@ -9,7 +9,12 @@
  * tl:{0}:room:<site>/<room>             hash     title, createdBy, createdAt, n
  * tl:{0}:members:<site>/<room>          zset     user -> when the membership lapses (ms; +inf: never)
  * tl:{0}:joined:<user>                  set      rooms the user is a member of
+ * tl:{0}:presence:<site>/<room>         zset     user -> end of the latest lease (ms); expires, as the next three do
+ * tl:{0}:here:<site>/<room>             hash     user -> the user's JSON: who was told to be here
+ * tl:{0}:presence-due                   zset     room -> earliest lease end in it
+ * tl:{0}:whereabouts:<user>             zset     room the user is here in -> end of the latest lease
  * tl:{0}:name:<site>:<folded name>      string   the guest who bears it, for the session's life
+ * tl:{0}:doctor                         hash     reports, carrier:…, proxy:…, <carrier>:<verdict> -> how often  what browsers' doctors found
  * tl:lease:<nonce>                      string   a stream confirmed by its client, expires
  * tl:pace:…                             string   rate-limiter-flexible's counters
  * tl:secret                             string   the session secret, where none is configured
@@ -30,6 +35,8 @@ export type Address = `room:${string}` | `user:${string}` | `session:${string}`;
 export class Keys {
   readonly journal: string;
   readonly epoch: string;
+  readonly doctor: string;
+  readonly presenceDue: string;
   readonly secret: string;
   readonly sessionPrefix: string;
   readonly pacePrefix: string;
@@ -41,6 +48,8 @@ export class Keys {
     this.#shard = `${namespace}:{0}`;
     this.journal = `${this.#shard}:journal`;
     this.epoch = `${this.#shard}:epoch`;
+    this.doctor = `${this.#shard}:doctor`;
+    this.presenceDue = `${this.#shard}:presence-due`;
     this.secret = `${namespace}:secret`;
     this.sessionPrefix = `${namespace}:sess:`;
     this.pacePrefix = `${namespace}:pace`;
@@ -68,6 +77,18 @@ export class Keys {
 
   joined(user: UserKey): string {
     return `${this.#shard}:joined:${user}`;
+  }
+
+  presence(room: RoomKey): string {
+    return `${this.#shard}:presence:${room}`;
+  }
+
+  here(room: RoomKey): string {
+    return `${this.#shard}:here:${room}`;
+  }
+
+  whereabouts(user: UserKey): string {
+    return `${this.#shard}:whereabouts:${user}`;
   }
 
   name(site: string, foldedName: string): string {

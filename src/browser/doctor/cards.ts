@@ -1,5 +1,4 @@
 import { findingSoFar } from './choice.ts';
-import { LENGTHS } from './examine.ts';
 import { drawPolls, drawStream } from './picture.ts';
 import { type Evidence, type Finding, type ProbedCarrier, RUNGS } from './trace.ts';
 import { CARRIERS, explain, PAGE, VERDICTS } from './words.ts';
@@ -11,15 +10,14 @@ export function toneOf({ verdict, needs, fault }: Finding): 'good' | 'wait' | 'b
   return needs || verdict === 'delayed' ? 'wait' : 'bad';
 }
 
-const SPAN_MS = LENGTHS.seconds * 1000;
-
 /** The cards of all carriers, best first: what each is, what becomes of it, and a picture of that. */
 export class Cards {
   readonly #cards: readonly Card[];
 
-  constructor(list: HTMLElement) {
+  /** `lastsMs`: how long what lasts is watched. */
+  constructor(list: HTMLElement, lastsMs: number) {
     list.textContent = '';
-    this.#cards = RUNGS.map((carrier) => new Card(list, carrier));
+    this.#cards = RUNGS.map((carrier) => new Card(list, carrier, lastsMs));
   }
 
   /** Shows what there is by now; answers how many carriers are done. */
@@ -34,14 +32,18 @@ export class Cards {
 
 class Card {
   readonly carrier: ProbedCarrier;
+  readonly #lastsMs: number;
   readonly #item: HTMLElement;
   readonly #head: HTMLElement;
   readonly #badge: HTMLElement;
   readonly #words: HTMLElement;
   readonly #picture: SVGSVGElement;
+  /** Nothing changes any more but for the width. */
+  #doneAtWidth: number | undefined;
 
-  constructor(list: HTMLElement, carrier: ProbedCarrier) {
+  constructor(list: HTMLElement, carrier: ProbedCarrier, lastsMs: number) {
     this.carrier = carrier;
+    this.#lastsMs = lastsMs;
     this.#item = add(list, 'li', 'way');
     this.#head = add(this.#item, 'header', '');
     add(this.#head, 'h3', '', CARRIERS[carrier].name);
@@ -54,18 +56,20 @@ class Card {
   }
 
   show(evidence: Evidence, nowMs: number): boolean {
+    const width = Math.max(200, Math.floor(this.#words.clientWidth));
+    if (this.#doneAtWidth === width) return true;
     const finding = findingSoFar(evidence, this.carrier);
+    if (finding) this.#doneAtWidth = width;
     const said = finding ? explain(finding) : this.#soFar(evidence, nowMs);
     if (this.#words.textContent !== said) this.#words.textContent = said;
     this.#badge.textContent = finding ? VERDICTS[finding.verdict] : '…';
     if (finding) this.#badge.setAttribute('data-tone', toneOf(finding));
     this.#picture.setAttribute('aria-label', PAGE.picture(CARRIERS[this.carrier].name, said));
-    const width = Math.max(200, Math.floor(this.#words.clientWidth));
     const stream = evidence.streams.find((one) => one.carrier === this.carrier);
     if (stream) drawStream(this.#picture, stream, width, nowMs);
     else if (this.carrier === 'long-poll')
-      drawPolls(this.#picture, evidence.heldPolls, width, nowMs, SPAN_MS);
-    else drawPolls(this.#picture, evidence.shortPolls, width, nowMs, SPAN_MS);
+      drawPolls(this.#picture, evidence.heldPolls, width, nowMs, this.#lastsMs);
+    else drawPolls(this.#picture, evidence.shortPolls, width, nowMs, this.#lastsMs);
     return finding !== undefined;
   }
 

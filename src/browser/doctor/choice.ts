@@ -1,5 +1,12 @@
 import { nameProxy } from './proxy.ts';
-import { type Diagnosis, type Evidence, type Finding, type ProbedCarrier, RUNGS } from './trace.ts';
+import {
+  type Diagnosis,
+  type Evidence,
+  type Finding,
+  type ProbedCarrier,
+  RUNGS,
+  type StreamTrace,
+} from './trace.ts';
 import { judgeHeldPolls, judgePoll, judgeShortPolls, judgeStream } from './verdict.ts';
 
 /** How often the short poll is tried. */
@@ -22,17 +29,17 @@ export function findingSoFar(evidence: Evidence, carrier: ProbedCarrier): Findin
       ? judgeShortPolls(shortPolls)
       : undefined;
   const stream = streams.find((one) => one.carrier === carrier);
-  return stream && isOver(stream) ? judgeStream(stream) : undefined;
+  return stream && isOver(stream) ? judge(stream, evidence) : undefined;
 }
 
 /** What all that was measured amounts to. `isUp`: whether the service could still be reached at the end. */
 export function diagnose(evidence: Evidence, isUp: boolean): Diagnosis {
   const findings = [
-    ...evidence.streams.map(judgeStream),
+    ...evidence.streams.map((stream) => judge(stream, evidence)),
     judgeHeldPolls(evidence.heldPolls),
     judgeShortPolls(evidence.shortPolls),
   ];
-  const isAllWell = findings.every(({ verdict }) => verdict === 'arrives');
+  const isAllWell = findings.every(({ verdict, isOff }) => verdict === 'arrives' || isOff);
   const reachedOnce = findings.some(({ verdict }) => verdict !== 'unreachable' && verdict !== 'refused');
   const idleCutMs = idleCut(evidence);
   return {
@@ -43,6 +50,11 @@ export function diagnose(evidence: Evidence, isUp: boolean): Diagnosis {
     ...(idleCutMs !== undefined && { idleCutMs }),
     ...(evidence.echo && { httpVersion: evidence.echo.httpVersion }),
   };
+}
+
+function judge(stream: StreamTrace, { echo }: Evidence): Finding {
+  const isOff = stream.carrier === 'websocket' && echo?.websocket === false;
+  return isOff ? { carrier: 'websocket', verdict: 'refused', isOff } : judgeStream(stream);
 }
 
 /** The plain poll is quiet until its answer; where it is cut and the dripping one isn't, quiet is what was cut. */

@@ -2,13 +2,21 @@ import { diagnose, SHORT_POLLS } from './choice.ts';
 import { type ProbeTools, runEcho, runPoll, runSocket, runStream } from './probes.ts';
 import type { Answer, Diagnosis, Echo, Evidence, PollTrace, StreamTrace } from './trace.ts';
 
-/** How long what lasts is watched. Tests shrink it. */
+/** How long what lasts is watched. */
 export interface Lengths {
   readonly seconds: number;
   readonly shortHoldMs: number;
 }
 
-export const LENGTHS: Lengths = { seconds: 25, shortHoldMs: 5000 };
+const SECONDS = { min: 5, max: 35, otherwise: 25 };
+const SHORT_HOLD_MS = 5000;
+
+/** As the page's address asks (`?seconds=`), or else half a minute. */
+export function lengthsFrom(query: string): Lengths {
+  const asked = Number(/[?&]seconds=(\d{1,3})(?:&|$)/.exec(query)?.[1] ?? SECONDS.otherwise);
+  const seconds = Math.min(SECONDS.max, Math.max(SECONDS.min, asked));
+  return { seconds, shortHoldMs: Math.min(SHORT_HOLD_MS, seconds * 200) };
+}
 
 const BETWEEN_SHORT_POLLS_MS = 500;
 
@@ -19,7 +27,7 @@ export interface Examination {
 }
 
 /** Tries every carrier at once. Never more than five connections beside the socket: browsers allow six to a host. */
-export function examine(tools: ProbeTools, { seconds, shortHoldMs }: Lengths = LENGTHS): Examination {
+export function examine(tools: ProbeTools, { seconds, shortHoldMs }: Lengths): Examination {
   const stream = (carrier: StreamTrace['carrier']): StreamTrace => ({
     kind: 'stream',
     carrier,

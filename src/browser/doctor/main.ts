@@ -1,7 +1,7 @@
 import { Cards, toneOf } from './cards.ts';
 import { sendReport } from './consent.ts';
 import { copyText } from './copy.ts';
-import { type Examination, examine, LENGTHS } from './examine.ts';
+import { type Examination, examine, lengthsFrom } from './examine.ts';
 import { recipeFor } from './recipes.ts';
 import { closedValues, writeReport } from './report.ts';
 import { type Diagnosis, type DoctorReport, type Evidence, RUNGS } from './trace.ts';
@@ -18,8 +18,9 @@ const copied = find('copied');
 const sent = find('sent');
 const send = find<HTMLButtonElement>('send');
 /** Cards are drawn at least so often, for the line that shows the time. */
-const REDRAW_MS = 250;
-const LONGEST_MS = (LENGTHS.seconds + 5) * 1000;
+const REDRAW_MS = 500;
+const lengths = lengthsFrom(location.search);
+const LONGEST_MS = (lengths.seconds + 5) * 1000;
 
 const base = new URL('.', location.href).href.replace(/\/$/, '');
 let show: () => void = () => {};
@@ -34,20 +35,23 @@ async function run(): Promise<void> {
   say(text, PAGE.patience);
   say(copied, '');
   say(sent, '');
-  const cards = new Cards(find('ways'));
+  const cards = new Cards(find('ways'), lengths.seconds * 1000);
   const startedAt = performance.now();
   let isDue = false;
-  const { evidence, diagnosis }: Examination = examine({
-    base,
-    fetch: (input, init) => fetch(input, init),
-    WebSocket: window.WebSocket,
-    signal: new AbortController().signal,
-    onNews: () => {
-      if (isDue) return;
-      isDue = true;
-      requestAnimationFrame(() => show());
+  const { evidence, diagnosis }: Examination = examine(
+    {
+      base,
+      fetch: (input, init) => fetch(input, init),
+      WebSocket: window.WebSocket,
+      signal: new AbortController().signal,
+      onNews: () => {
+        if (isDue) return;
+        isDue = true;
+        requestAnimationFrame(() => show());
+      },
     },
-  });
+    lengths,
+  );
   show = () => {
     isDue = false;
     const nowMs = performance.now() - startedAt;

@@ -6,18 +6,23 @@ const HEIGHT = 74;
 const LABELS = 56;
 const RIGHT = 10;
 const SENT_Y = 16;
-const ARRIVED_Y = 46;
+const ARRIVED_Y = 44;
 const AXIS_Y = 60;
 const AXIS_STEP_S = 5;
 
 /** Draws a stream: above when each event was sent, below when it arrived, and a line between the two. */
 export function drawStream(svg: SVGSVGElement, trace: StreamTrace, width: number, nowMs: number): void {
   const draw = begin(svg, width, trace.seconds * 1000);
+  draw.label(SENT_Y, PAGE.sentRow);
+  draw.label(ARRIVED_Y, PAGE.arrivedRow);
+  const { answer, end } = trace;
+  const isOurs = trace.arrivals.length > 0 || (answer ? answer.status === 200 : end?.how !== 'torn');
   const soonest = Math.min(...trace.arrivals.map(({ atMs, sentMs }) => atMs - sentMs));
   const offset = Number.isFinite(soonest) ? soonest : 0;
   const due = Math.min(trace.seconds * 1000, (trace.end?.atMs ?? nowMs) - offset);
   const arrived = new Map(trace.arrivals.map((arrival) => [arrival.n, arrival]));
-  for (let n = 0; n <= trace.seconds + 1; n++) {
+  // What somebody else answered to, or nobody, was never sent.
+  for (let n = 0; isOurs && n <= trace.seconds + 1; n++) {
     const sentMs = arrived.get(n)?.sentMs ?? (n < 2 ? n * 500 : (n - 1) * 1000);
     const arrival = arrived.get(n);
     if (!arrival && sentMs > due) continue;
@@ -41,6 +46,8 @@ export function drawPolls(
   const lanes = polls.length > 1 && polls.some(({ waitMs }) => waitMs > 0);
   polls.forEach((poll, i) => {
     const y = lanes ? SENT_Y + (i * (ARRIVED_Y - SENT_Y)) / (polls.length - 1) : (SENT_Y + ARRIVED_Y) / 2;
+    if (lanes) draw.label(y, rowOf(poll, polls));
+    else if (i === 0) draw.label(y, PAGE.pollRows.atOnce);
     if (poll.startedMs === undefined) return;
     const endMs = poll.startedMs + (poll.end?.atMs ?? Math.max(0, nowMs - poll.startedMs));
     draw.line(poll.startedMs, y, endMs, y, 'wait');
@@ -52,7 +59,14 @@ export function drawPolls(
   });
 }
 
+function rowOf({ isDripping, waitMs }: PollTrace, polls: readonly PollTrace[]): string {
+  const { plain, dripping, short } = PAGE.pollRows;
+  if (isDripping) return dripping;
+  return waitMs < Math.max(...polls.map((poll) => poll.waitMs)) ? short : plain;
+}
+
 interface Pen {
+  label(y: number, text: string): void;
   dot(ms: number, y: number, kind: string): void;
   line(fromMs: number, fromY: number, toMs: number, toY: number, kind: string): void;
   cross(ms: number, y: number): void;
@@ -72,8 +86,6 @@ function begin(svg: SVGSVGElement, width: number, lastsMs: number): Pen {
   svg.setAttribute('viewBox', `0 0 ${width} ${HEIGHT}`);
   svg.setAttribute('width', String(width));
   svg.setAttribute('height', String(HEIGHT));
-  add('text', 'label', { x: 0, y: SENT_Y + 4 }, PAGE.sentRow);
-  add('text', 'label', { x: 0, y: ARRIVED_Y + 4 }, PAGE.arrivedRow);
   for (let s = 0; s * 1000 <= lastsMs; s += AXIS_STEP_S) {
     add('line', 'grid', { x1: x(s * 1000), y1: 6, x2: x(s * 1000), y2: AXIS_Y - 4 });
     add('text', 'tick', { x: x(s * 1000), y: AXIS_Y + 9, 'text-anchor': 'middle' }, `${s} s`);
@@ -82,6 +94,7 @@ function begin(svg: SVGSVGElement, width: number, lastsMs: number): Pen {
     add('line', kind, { x1: x(fromMs), y1: fromY, x2: x(toMs), y2: toY });
   return {
     line,
+    label: (y, text) => add('text', 'label', { x: 0, y: y + 4 }, text),
     dot: (ms, y, kind) => add('circle', kind, { cx: x(ms), cy: y, r: kind === 'drip' ? 1.5 : 3 }),
     cross: (ms, y) => {
       const at = x(ms);

@@ -107,7 +107,7 @@ def responseheaders(flow):
 
 /** What an administrator could change, for the proxy that was recognised, or else for what it does. */
 export function recipeFor({ findings, proxy, idleCutMs, httpVersion }: Diagnosis): Recipe {
-  const isAllWell = findings.every(({ verdict, needs }) => verdict === 'arrives' && !needs);
+  const isAllWell = findings.every(({ verdict, needs, isOff }) => isOff || (verdict === 'arrives' && !needs));
   if (isAllWell) return { advice: [PAGE.noChange] };
   const known = proxy === 'none' || proxy === 'unknown' ? undefined : BY_PROXY[proxy];
   const advice = [...(known?.advice ?? []), ...adviceOnBehaviour(findings, known !== undefined)];
@@ -126,14 +126,20 @@ function adviceOnBehaviour(findings: readonly Finding[], isKnown: boolean): stri
     advice.push(
       'Something collects answers before it lets them go: a reverse proxy’s response buffering or compression, an antivirus, or a content filter. Turn that off for this host’s api/ paths.',
     );
-  if (findings.some(({ verdict, atMs }) => verdict === 'cut' && atMs !== undefined) && !isKnown)
+  if (findings.some(({ verdict, atMs }) => verdict === 'cut' && atMs !== undefined))
     advice.push('Something ends connections early. Raise its time-outs above 75 s for this host.');
   if (findings.some(({ status }) => status === 407))
     advice.push('The proxy asks for a log-in of its own (407). Log in to it, or exempt this host.');
-  if (findings.some(({ verdict, status }) => verdict === 'refused' && status !== undefined && status !== 407))
+  const isForeign = ({ verdict, status }: Finding) =>
+    verdict === 'altered' || (verdict === 'refused' && status !== undefined && status !== 407);
+  if (findings.some(isForeign))
     advice.push('Something answers in the service’s place. Allow this host’s api/ paths, by GET and POST.');
+  if (findings.some(({ verdict, fault }) => verdict === 'unreachable' && !fault))
+    advice.push(
+      'Requests stay without an answer. Allow this host in firewalls; a proxy that wants a log-in of its own (407) looks the same to a page.',
+    );
   const socket = of('websocket');
-  if (socket && socket.verdict !== 'arrives' && !isKnown)
+  if (socket && socket.verdict !== 'arrives' && !socket.isOff && !isKnown)
     advice.push(
       'Let requests with Upgrade: websocket pass. The chat does without, if something else arrives.',
     );

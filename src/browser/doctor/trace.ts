@@ -71,6 +71,8 @@ export type Trace = StreamTrace | PollTrace;
 export interface Echo {
   readonly httpVersion: string;
   readonly headers: Headers;
+  /** Whether the service offers WebSockets at all. */
+  readonly websocket: boolean;
 }
 
 /** Everything that was measured. */
@@ -94,6 +96,8 @@ export interface Finding {
   readonly atMs?: number;
   /** `refused`: what was answered, if that is known. */
   readonly status?: number;
+  /** The service doesn't offer it. */
+  readonly isOff?: boolean;
   /** `cut`: no end was seen; nothing came any more. */
   readonly isMute?: boolean;
   /** What makes it usable in spite of all. */

@@ -41,19 +41,18 @@ export function judgeStream(trace: StreamTrace): Finding {
   const last = arrivals[arrivals.length - 1] ?? first;
   const isWhole = last.n >= trace.seconds + 1;
   const latest = Math.max(...lateness);
+  if (end?.how === 'stopped' && !isWhole) return found('unreachable', { fault: 'stopped' });
   if (!isProven(trace)) {
     const isEarlyEnd = end && end.how !== 'silent' && !isWhole && end.atMs < lastsMs - PROMPT_MS;
-    if (end?.how === 'stopped') return found('unreachable', { fault: 'stopped' });
     if (isEarlyEnd && latest < VERY_LATE_MS) return found('cut', { atMs: end.atMs });
-    if (clumps(trace) > 2) return found('delayed', { latencyMs: quantile(lateness, 0.75) });
+    if (clumps(trace) > 2) return found('delayed', { latencyMs: latest });
     const [second] = arrivals.slice(1);
     return found('held', first.atMs > PACE.helloMs ? { atMs: first.atMs } : second && { atMs: second.atMs });
   }
-  if (quantile(lateness, 0.75) > LATE_MS || latest > VERY_LATE_MS)
-    return found('delayed', { latencyMs: quantile(lateness, 0.75) });
+  if (quantile(lateness, 0.5) > LATE_MS || latest > VERY_LATE_MS)
+    return found('delayed', { latencyMs: latest });
   const latencyMs = Math.round(soonest + quantile(lateness, 0.5));
   if (isWhole) return found('arrives', { latencyMs });
-  if (end?.how === 'stopped') return found('unreachable', { fault: 'stopped' });
   const isMute = end?.how === 'silent';
   const atMs = isMute ? last.atMs : (end?.atMs ?? last.atMs);
   return found('cut', {

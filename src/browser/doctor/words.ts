@@ -59,10 +59,11 @@ const STATUSES: Readonly<Record<number, string>> = {
 
 /** What the network does to a carrier, in one or two sentences. */
 export function explain(finding: Finding): string {
-  const { verdict, latencyMs, atMs, status, needs, fault, carrier, isMute, changedHeaders } = finding;
+  const { verdict, latencyMs, atMs, status, needs, fault, carrier, isMute, isOff, changedHeaders } = finding;
   const changed = changedHeaders
     ? ` On the way these headers were changed: ${changedHeaders.join(', ')}.`
     : '';
+  if (isOff) return 'Switched off at this service.';
   if (fault === 'stopped')
     return 'The service itself was stopped meanwhile, so this says nothing of the network.';
   if (fault === 'busy') return 'The service is examining too many browsers just now. Try again in a minute.';
@@ -78,7 +79,7 @@ export function explain(finding: Finding): string {
     case 'held':
       return atMs === undefined
         ? `Nothing came through: something holds the answer back.${changed}`
-        : `Held back: nothing came one by one before ${seconds(atMs)}.${changed}`;
+        : `Held back: nothing came singly, and all of it only after ${seconds(atMs)}.${changed}`;
     case 'cut':
       if (isMute) return `Began well, and fell silent${after(atMs)}: nobody said that it was over.${changed}`;
       return needs === 'rotation'
@@ -169,6 +170,7 @@ export const PAGE = {
   failed: 'The examination itself failed, which is a fault of this page. Reload it to try again.',
   sentRow: 'sent',
   arrivedRow: 'arrived',
+  pollRows: { plain: 'quiet', dripping: 'dripping', short: 'brief', atOnce: 'asked' },
   proxy: (name: string) => `On the way: ${name}.`,
   idle: (ms: number) =>
     `Connections that are quiet for ${seconds(ms)} are closed here. The client notices, and asks for a sign of life more often.`,

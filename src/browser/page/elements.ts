@@ -29,9 +29,9 @@ const COLOURS = 8;
 /** A person's initials on a colour that stays theirs. */
 export function avatarOf({ id, name }: { readonly id: string; readonly name: string }): HTMLElement {
   let hash = 0;
-  for (let i = 0; i < id.length; i++) hash = (hash * 31 + id.charCodeAt(i)) | 0;
+  for (let i = 0; i < id.length; i++) hash = Math.imul(hash ^ id.charCodeAt(i), 16_777_619);
   const avatar = make('span', 'avatar', initialsOf(name));
-  avatar.setAttribute('data-colour', String(Math.abs(hash) % COLOURS));
+  avatar.setAttribute('data-colour', String((hash >>> 13) % COLOURS));
   avatar.setAttribute('aria-hidden', 'true');
   return avatar;
 }

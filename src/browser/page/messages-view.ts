@@ -43,9 +43,11 @@ export function openMessagesView(host: MessagesHost) {
     silence = setTimeout(() => log.removeAttribute('aria-live'), SILENCE_MS);
   };
 
+  /** A message that begins within the view: one that reaches in from above may lose its head when others come before it. */
   const firstVisible = () => {
     const top = scroller.getBoundingClientRect().top;
-    return Array.from(log.children).find((line) => line.getBoundingClientRect().bottom > top);
+    const messages = Array.from(log.querySelectorAll('.message'));
+    return messages.find((line) => line.getBoundingClientRect().top >= top) ?? messages[messages.length - 1];
   };
 
   const elementOf = (row: Row): HTMLElement => {

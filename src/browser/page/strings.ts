@@ -57,7 +57,7 @@ const en = {
   retry: 'Try again',
   discard: 'Discard',
   outbox: 'On their way',
-  doctor: 'Check this network',
+  doctor: 'Check network',
   plain: 'Without script',
   ended: 'Your session has ended. Come in again to go on.',
   connecting: 'Connecting…',
@@ -153,7 +153,7 @@ const de: Strings = {
   retry: 'Noch einmal',
   discard: 'Verwerfen',
   outbox: 'Unterwegs',
-  doctor: 'Dieses Netz prüfen',
+  doctor: 'Netz prüfen',
   plain: 'Ohne Skript',
   ended: 'Deine Sitzung ist zu Ende. Melde dich wieder an.',
   connecting: 'Verbindet…',
@@ -246,7 +246,7 @@ const ar: Strings = {
   retry: 'أعد المحاولة',
   discard: 'تجاهل',
   outbox: 'في الطريق',
-  doctor: 'افحص هذه الشبكة',
+  doctor: 'افحص الشبكة',
   plain: 'بدون سكربت',
   ended: 'انتهت جلستك. ادخل من جديد للمتابعة.',
   connecting: 'جارٍ الاتصال…',
@@ -307,7 +307,7 @@ export interface Words {
 export function wordsIn(language: string): Words {
   const { dir, strings } = LANGUAGES[language] as (typeof LANGUAGES)[string];
   const format = (options: Intl.DateTimeFormatOptions) => new Intl.DateTimeFormat(language, options);
-  const times = format({ hour: '2-digit', minute: '2-digit' });
+  const times = format({ hour: 'numeric', minute: '2-digit' });
   const moments = format({ dateStyle: 'full', timeStyle: 'medium' });
   const days = format({ weekday: 'long', day: 'numeric', month: 'long' });
   const olderDays = format({ day: 'numeric', month: 'long', year: 'numeric' });

@@ -1,0 +1,134 @@
+import type { Request, Response } from 'express';
+import { parseDoctorReport } from '../chat/doctor.ts';
+import { beatFrame, PROBE_LIFE_MS, secondsOf, startBeat } from './doctor-beat.ts';
+import type { ProbePlaces } from './doctor-places.ts';
+import { numberOf, parametersOf } from './reading-request.ts';
+import type { Service } from './service.ts';
+import { setStreamHeaders } from './stream.ts';
+import { byeFrame, PADDING } from './stream-sink.ts';
+
+/** Probes ask neither who one is nor Redis, so that what they measure is the network and nothing else. */
+type Probing = Pick<Service, 'probes'>;
+
+const WAIT_SECONDS = { min: 0, max: 35, otherwise: 25 };
+const DRIP_EVERY_MS = 2500;
+const TOLD_BACK_CHARACTERS = 200;
+const ANY_TOKEN = /^[\w-]{1,64}$/;
+
+/** Request headers that proxies add or change, and that are told back to whoever asks. */
+const TELLING_HEADERS = [
+  'via',
+  'x-forwarded-for',
+  'x-forwarded-host',
+  'x-forwarded-server',
+  'x-forwarded-proto',
+  'forwarded',
+  'x-real-ip',
+  'connection',
+  'proxy-connection',
+  'accept-encoding',
+  'cache-control',
+  'max-forwards',
+  'x-bluecoat-via',
+  'x-cache',
+  'x-varnish',
+  'x-arr-log-id',
+  'x-original-url',
+  'x-envoy-external-address',
+  'x-request-id',
+  'cf-ray',
+  'cdn-loop',
+  'x-zscaler-client-ip',
+  'x-iwproxy-nesting',
+  'x-imforwards',
+  'x-mcproxyfilter',
+] as const;
+
+/**
+ * `GET|POST /api/doctor/stream?seconds=`: a stream like the real one, that carries only its own times
+ * (`{kind, n, sentMs}`) and ends by itself.
+ */
+export function probeStream({ probes }: Probing) {
+  return (req: Request, res: Response): void => {
+    const seconds = secondsOf(parametersOf(req));
+    const stop = hold(probes, res, () => res.end(byeFrame({ code: 'shutting_down' }).sse));
+    setStreamHeaders(req, res);
+    res.flushHeaders();
+    const stopBeat = startBeat(seconds, {
+      tell: (n, sentMs) => res.write(beatFrame(n, sentMs).sse),
+      pad: () => res.write(PADDING),
+      done: () => res.end(),
+    });
+    stop.push(stopBeat);
+  };
+}
+
+/**
+ * `GET /api/doctor/poll?wait=&drip=1&t=`: `{t, waitedMs}` after `wait` seconds, dripping before it as a real poll does.
+ * `t` comes back, so that an answer out of a cache shows.
+ */
+export function probePoll({ probes }: Probing) {
+  return (req: Request, res: Response): void => {
+    const parameters = parametersOf(req);
+    const waitMs = numberOf(parameters, 'wait', WAIT_SECONDS) * 1000;
+    const t = parameters.get('t') ?? '';
+    const answer = (more: object) =>
+      res.end(JSON.stringify({ kind: 'answer', ...(ANY_TOKEN.test(t) && { t }), ...more }));
+    const stop = hold(probes, res, () => answer({ code: 'shutting_down' }));
+    const startedAt = performance.now();
+    res.set('Content-Type', 'application/json; charset=utf-8');
+    if (parameters.get('drip') === '1') {
+      res.set({ 'X-Accel-Buffering': 'no', 'Content-Encoding': 'identity' });
+      res.write(' ');
+      const drip = setInterval(() => res.write(' '), DRIP_EVERY_MS);
+      stop.push(() => clearInterval(drip));
+    }
+    const timer = setTimeout(() => answer({ waitedMs: Math.round(performance.now() - startedAt) }), waitMs);
+    stop.push(() => clearTimeout(timer));
+  };
+}
+
+/** `GET /api/doctor/echo`: how the request looked when it got here. Told to nobody but who sent it. */
+export function echoRequest({ config }: Pick<Service, 'config'>) {
+  return (req: Request, res: Response): void => {
+    const headers: Record<string, string> = {};
+    for (const name of TELLING_HEADERS) {
+      const value = req.get(name);
+      if (value !== undefined) headers[name] = value.slice(0, TOLD_BACK_CHARACTERS);
+    }
+    const websocket = config.websocket === 'on';
+    res.json({ kind: 'echo', httpVersion: req.httpVersion, headers, websocket });
+  };
+}
+
+/** `POST /api/doctor`: counts what a browser found out. Refusals: `no_session`, `invalid_field`, `too_fast`. */
+export function takeReport({ authority, doctorCounts, log }: Service) {
+  return async (req: Request, res: Response): Promise<void> => {
+    const report = parseDoctorReport(req.body ?? {});
+    const { userKey } = await authority.identify(authority.ticketOf(req));
+    await doctorCounts.add(userKey, report);
+    const { carrier, verdicts, proxy } = report;
+    log.info({ carrier, proxy, ...verdicts }, 'a browser’s doctor reported');
+    res.status(204).end();
+  };
+}
+
+/** Keeps a place for as long as the response lasts; what is pushed onto the answer is called when it is over. */
+function hold(probes: ProbePlaces, res: Response, end: () => void): (() => void)[] {
+  const atEnd: (() => void)[] = [];
+  const isOver = () => atEnd.splice(0).forEach((stop) => void stop());
+  const leave = probes.take(() => {
+    const { socket } = res;
+    // Kept alive, the connection would outlast the server's stop.
+    res.once('finish', () => socket?.end());
+    end();
+    isOver();
+  });
+  const overdue = setTimeout(() => res.destroy(), PROBE_LIFE_MS);
+  res.once('close', () => {
+    clearTimeout(overdue);
+    isOver();
+    leave();
+  });
+  return atEnd;
+}

@@ -1,0 +1,38 @@
+import type { Writable } from 'node:stream';
+import type { Reader } from '../delivery/reader.ts';
+
+/** The way to one reader's socket: says when that is full, has the reader go on when it has drained, and ends it if it never does. */
+export class Outlet {
+  isFull = false;
+  readonly #out: Writable;
+  readonly #reader: Reader;
+  readonly #stallMs: number;
+  #stalled: NodeJS.Timeout | undefined;
+
+  constructor(out: Writable, reader: Reader, stallMs: number) {
+    this.#out = out;
+    this.#reader = reader;
+    this.#stallMs = stallMs;
+    out.on('drain', this.#drained);
+  }
+
+  write(bytes: Buffer): void {
+    // `false` alone says that a threshold was crossed; with nothing left to write there would be no `drain`.
+    if (this.#out.write(bytes) || this.#out.writableLength === 0) return;
+    this.isFull = true;
+    this.#stalled ??= setTimeout(() => this.#reader.end({ code: 'stalled' }), this.#stallMs);
+  }
+
+  /** Stops watching the socket, which is somebody else's to close. */
+  stop(): void {
+    clearTimeout(this.#stalled);
+    this.#out.off('drain', this.#drained);
+  }
+
+  readonly #drained = (): void => {
+    clearTimeout(this.#stalled);
+    this.#stalled = undefined;
+    this.isFull = false;
+    this.#reader.advance();
+  };
+}

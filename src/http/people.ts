@@ -1,0 +1,15 @@
+import type { Request, Response } from 'express';
+import { parseRoomName, roomKey } from '../chat/rooms.ts';
+import { whenReachable } from './reachable.ts';
+import type { Service } from './service.ts';
+
+/** `GET /api/rooms/:room/people`: `{people, count, cursor}`: who is here, and where what is told of it goes on. */
+export function tellPeople({ authority, rooms, presence }: Service) {
+  return async (req: Request, res: Response): Promise<void> => {
+    const room = parseRoomName(req.params['room']);
+    const { site } = await authority.identify(authority.ticketOf(req));
+    const key = roomKey(site, room);
+    await whenReachable(rooms.mustExist([key]));
+    res.json(await whenReachable(presence.list(key)));
+  };
+}

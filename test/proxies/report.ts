@@ -1,0 +1,101 @@
+import type { CarrierName, OfflineReason, State } from '../../src/browser/feed.ts';
+import type { Route } from './routes.ts';
+
+/** A message that the client was told. */
+export interface Timing {
+  readonly key: string;
+  /** When, counted from the first message. */
+  readonly toldAfterMs: number;
+  /** From the moment that the service had it (or the route was open again) until the client was told. */
+  readonly lateMs: number;
+}
+
+/** What became of the messages on a route. */
+export interface Report {
+  readonly route: Route;
+  readonly messages: number;
+  /** Never told to the client. */
+  readonly lost: readonly string[];
+  /** Still in the client's outbox at the end. */
+  readonly unsent: readonly string[];
+  readonly doubled: number;
+  /** Told in another order than the log has them, or in the log in another order than posted. */
+  readonly disordered: number;
+  readonly gaps: number;
+  readonly firstMs: number | undefined;
+  /** The latest one last. */
+  readonly timings: readonly Timing[];
+  /** What carried, one after the other. */
+  readonly carriers: readonly CarrierName[];
+  readonly phase: State['phase'];
+  readonly offline: readonly OfflineReason[];
+}
+
+/** What is wrong with a run, in words; nothing if all is as it has to be. */
+export function faultsOf(report: Report): string[] {
+  return [...lossesOf(report), ...delaysOf(report)];
+}
+
+/** What is wrong with a run however busy the machine was. */
+export function lossesOf({ lost, unsent, doubled, disordered, gaps }: Report): string[] {
+  return [
+    ...(lost.length > 0 ? [`lost ${lost.length}: ${lost.slice(0, 5).join(', ')}`] : []),
+    ...(unsent.length > 0 ? [`not sent: ${unsent.slice(0, 5).join(', ')}`] : []),
+    ...(doubled > 0 ? [`doubled ${doubled}`] : []),
+    ...(disordered > 0 ? [`out of order ${disordered}`] : []),
+    ...(gaps > 0 ? [`${gaps} gaps`] : []),
+  ];
+}
+
+/** What came too late, and which rung was left because of that. */
+function delaysOf(report: Report): string[] {
+  const { route, firstMs = Infinity, carriers, phase, offline } = report;
+  const { ends, withinMs, firstWithinMs = withinMs, saysOffline } = route;
+  const end = carriers.at(-1);
+  const worst = worstOf(report);
+  return [
+    ...(firstMs > firstWithinMs
+      ? [`the first message took ${rounded(firstMs)} ms, not ${firstWithinMs}`]
+      : []),
+    ...(worst > withinMs ? [`the latest message took ${rounded(worst)} ms, not ${withinMs}`] : []),
+    ...(!end || !ends.includes(end) ? [`ended on ${end}, not on ${ends.join(' or ')}`] : []),
+    ...(phase !== 'live' ? [`was ${phase} at the end`] : []),
+    ...(saysOffline && !offline.some((reason) => saysOffline.includes(reason))
+      ? [`never said offline because ${saysOffline.join(' or ')}`]
+      : []),
+  ];
+}
+
+/** A run in one line. */
+export function summaryOf(report: Report): string {
+  const { route, messages, firstMs, timings, carriers, phase, offline } = report;
+  const late = timings
+    .slice(-5)
+    .map(({ key, toldAfterMs, lateMs }) => `${rounded(lateMs)} ms (${key}, at ${rounded(toldAfterMs)})`)
+    .join(', ');
+  const reasons = offline.length > 0 ? `; offline: ${[...new Set(offline)].join(', ')}` : '';
+  return `${route.name}: ${messages} messages, first ${rounded(firstMs)} ms, latest ${late}; ${carriers.join(' → ')}, ${phase}${reasons}`;
+}
+
+/** The runs as a table in Markdown. */
+export function tableOf(reports: readonly Report[]): string {
+  const rows = reports.map((report) => {
+    const { route, messages, lost, doubled, firstMs, timings, carriers } = report;
+    const p99 = timings[Math.ceil(timings.length * 0.99) - 1]?.lateMs;
+    const cells = [route.name, route.does, carriers.at(-1), messages, lost.length, doubled];
+    return `| ${[...cells, rounded(firstMs), rounded(p99), rounded(worstOf(report))].join(' | ')} |`;
+  });
+  return [
+    '| route | what it does | ends on | messages | lost | doubled | first, ms | p99, ms | worst, ms |',
+    '| --- | --- | --- | --: | --: | --: | --: | --: | --: |',
+    ...rows,
+  ].join('\n');
+}
+
+function worstOf({ timings }: Report): number {
+  return timings.at(-1)?.lateMs ?? 0;
+}
+
+function rounded(ms: number | undefined): string {
+  return ms === undefined ? '—' : String(Math.round(ms));
+}
