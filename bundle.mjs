@@ -6,10 +6,11 @@ import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
 
 const KB = 1024;
-const CLIENT = { entry: 'src/browser/client.ts', limitBytes: 9 * KB };
+const CLIENT = { entry: 'src/browser/client.ts', limitBytes: 14 * KB };
 
 const bundles = [
-  { entry: 'src/browser/page/main.ts', outfile: 'public/page.js', format: 'iife', limitBytes: 25 * KB },
+  // The client, the linkifier (5 KB), the strings of three languages (4 KB) and what shows it all (9 KB).
+  { entry: 'src/browser/page/main.ts', outfile: 'public/page.js', format: 'iife', limitBytes: 33 * KB },
   { ...CLIENT, outfile: 'public/client.js', format: 'iife', globalName: 'Throughline' },
   { ...CLIENT, outfile: 'dist/client.mjs', format: 'esm' },
   { entry: 'src/browser/doctor/main.ts', outfile: 'public/doctor.js', format: 'iife', limitBytes: 25 * KB },

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { RunningServer } from '../src/server.ts';
 import { type OpenRoute, openRoute } from './proxies/open-route.ts';
 import { findProgram } from './proxies/programs.ts';
-import { faultsOf, lossesOf, type Report, summaryOf, tableOf } from './proxies/report.ts';
+import { errorsOf, faultsOf, type Report, summaryOf, tableOf } from './proxies/report.ts';
 import { HEARTBEAT_MS, ROUTES, type Route } from './proxies/routes.ts';
 import { runRoute } from './proxies/run-route.ts';
 import { startTestRedis, type TestRedis } from './support/redis.ts';
@@ -18,8 +18,10 @@ const TABLE = process.env['GAUNTLET_TABLE'];
 const ONLY = new RegExp(process.env['GAUNTLET_ONLY'] ?? '');
 // So that not all of them come at once to a machine of two cores.
 const APART_MS = 150;
-/** More than this process ever keeps itself busy at a stretch. */
-const STARVED_MS = 300;
+/** Longer than this process keeps itself busy at a stretch (60 ms were measured), in ms. */
+const STARVED_MS = 150;
+/** Routes at once the second time. */
+const FEWER = 14;
 
 const routes = ROUTES.filter(({ name }) => ONLY.test(name));
 const isMissing = ({ program }: Route) =>
@@ -31,7 +33,7 @@ const opened = new Map<Route, OpenRoute>();
 const reports = new Map<Route, Report>();
 const failures = new Map<Route, unknown>();
 
-/** The longest that this process was kept from its work, in the run that counts. */
+/** The longest that this process was kept from its work, last time. */
 let stallMs = 0;
 
 async function runAll(chosen: readonly Route[], poster: Person, prefix: string): Promise<void> {
@@ -72,12 +74,15 @@ beforeAll(
     await runAll([...opened.keys()], poster, 'route');
     const isLate = (route: Route) => {
       const report = reports.get(route);
-      return report && faultsOf(report).length > 0 && lossesOf(report).length === 0;
+      return report !== undefined && faultsOf(report).length > 0 && errorsOf(report).length === 0;
     };
     // A machine that had no time for us says nothing of how late the client is.
-    if (stallMs > STARVED_MS) await runAll([...opened.keys()].filter(isLate), poster, 'again');
+    const late = stallMs > STARVED_MS ? [...opened.keys()].filter(isLate) : [];
+    for (let index = 0; index < late.length; index += FEWER) {
+      await runAll(late.slice(index, index + FEWER), poster, `again-${index}`);
+    }
   },
-  (2 * SECONDS + 180) * 1000,
+  (4 * SECONDS + 240) * 1000,
 );
 
 afterAll(async () => {

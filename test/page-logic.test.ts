@@ -424,5 +424,11 @@ describe('rooms', () => {
 });
 
 test('initials are letters as people see them', () => {
-  expect(['Ada Lovelace', 'grace', 'سلمى', '👩 Zoë', '—'].map(initialsOf)).toEqual(['AL', 'G', 'س', '👩Z', '—']);
+  expect(['Ada Lovelace', 'grace', 'سلمى', '👩 Zoë', '—'].map(initialsOf)).toEqual([
+    'AL',
+    'G',
+    'س',
+    '👩Z',
+    '—',
+  ]);
 });

@@ -169,7 +169,10 @@ test('texts are shown as they are, whatever markup, scripts or links they look l
   await writer.send('/api/rooms', { room: `${room}-x`, title: '<b onclick=complain(3)>title</b>' });
   for (const text of corpus) await writer.post(text, room);
   const { page, complaints } = await enter(server.url, `reader-${room}`, { path: `/rooms/${room}` });
-  await page.locator('#log .message').nth(corpus.length - 1).waitFor();
+  await page
+    .locator('#log .message')
+    .nth(corpus.length - 1)
+    .waitFor();
   expect(await page.locator('#log .text').allTextContents()).toEqual(corpus);
   expect(await page.locator('#log .name').first().textContent()).toBe(name);
   for (const link of await page.locator('#log a').all()) {
@@ -243,7 +246,7 @@ test('what came while one looked elsewhere is counted in list and title, and div
   const room = await newRoom(writer, 3);
   const { page } = await enter(server.url, `reader-${room}`, { path: `/rooms/${room}` });
   await page.click('#membership');
-  await page.getByText('Leave room').waitFor();
+  await page.locator('#membership', { hasText: 'Leave' }).waitFor();
   await shown(page, 'message 3').waitFor();
   expect(await page.title()).toBe(`${room} · Throughline`);
 

@@ -484,7 +484,9 @@ export class ThroughlineClient {
       onChange: (item) => this.#emit('outbox', item),
     });
     await this.#outbox.refresh();
-    this.#adopting = setInterval(() => void this.#outbox?.adopt(), ADOPT_EVERY_MS);
+    this.#adopting = setInterval(() => {
+      if (this.#shared?.isLeading ?? true) void this.#outbox?.adopt();
+    }, ADOPT_EVERY_MS);
   }
 }
 

@@ -1,6 +1,13 @@
 import type { Feed, FeedListener, News, OpenFeed, State } from './feed.ts';
 import { type CatchUp, keepUp, type Place } from './keep-up.ts';
-import { type LeaseStorage, type Locks, leadByLease, leadByLock } from './leadership.ts';
+import {
+  type Candidate,
+  type Leadership,
+  type LeaseStorage,
+  type Locks,
+  leadByLease,
+  leadByLock,
+} from './leadership.ts';
 import type { Here, Told, Word } from './tab-words.ts';
 
 /*
@@ -91,21 +98,18 @@ export function shareFeed(options: SharedFeedOptions): SharedFeed {
   let ticking: ReturnType<typeof setInterval> | undefined;
   let stepping: ReturnType<typeof setTimeout> | undefined;
 
-  const leadership =
-    apart === undefined
-      ? ((candidate) =>
-          locks
-            ? leadByLock(locks, name, candidate)
-            : leadByLease(storage as LeaseStorage, name, tab, candidate))({
-          granted: lead,
-          lost: stepDown,
-          broken() {
-            apart = 'denied';
-            disconnect();
-            if (!feed) lead();
-          },
-        })
-      : undefined;
+  const candidate: Candidate = {
+    granted: lead,
+    lost: stepDown,
+    broken() {
+      apart = 'denied';
+      disconnect();
+      if (!feed) lead();
+    },
+  };
+  let leadership: Leadership | undefined;
+  if (!apart && locks) leadership = leadByLock(locks, name, candidate);
+  else if (!apart && storage) leadership = leadByLease(storage, name, tab, candidate);
 
   function say(word: Word): void {
     channel?.postMessage(word);
@@ -212,8 +216,7 @@ export function shareFeed(options: SharedFeedOptions): SharedFeed {
     const hasMyRooms = place.rooms.every((room) => word.rooms.includes(room));
     // Once a tick at most: two leaders for a moment would else be asked without end.
     if (word.isRollCall || !(hasMyRooms || hasAskedThisTick)) sayHere();
-    if (!hasMyRooms) return tellState();
-    keeping.hear(word);
+    if (hasMyRooms) keeping.hear(word);
     tellState();
   }
 

@@ -25,6 +25,9 @@ export function listenForWakeUps(client: Wakeable): () => void {
   if (connection?.addEventListener) on(connection, 'change', () => client.wake('online'));
   // [spec] WHATWG HTML, 7.4.6: a page with connections open isn't kept for going back to.
   on(window, 'pagehide', () => client.suspend());
+  // [spec] Page Lifecycle: a frozen page hears nothing, so another tab has to lead.
+  on(document, 'freeze', () => client.suspend());
+  on(document, 'resume', () => client.resume());
   on(window, 'pageshow', (event) => {
     if ((event as PageTransitionEvent).persisted) client.resume();
   });

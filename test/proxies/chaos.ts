@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo, Socket } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 import { type Exchange, type Habits, habitsOf, type OwnAnswer, type Rule } from './habits.ts';
-import { ask, type NextHop, passedOn } from './next-hop.ts';
+import { ask, keptConnections, type NextHop, passedOn } from './next-hop.ts';
 import { type Head, Outlet, reply, replyTimeout } from './outlet.ts';
 import { Passage } from './passage.ts';
 import { passUpgrade } from './upgrades.ts';
@@ -34,6 +34,7 @@ export class ChaosProxy {
   readonly #hop: NextHop;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
+  readonly #agent = keptConnections();
   readonly #kept = new Map<string, Kept>();
 
   private constructor(hop: NextHop, rules: readonly Rule[]) {
@@ -69,6 +70,7 @@ export class ChaosProxy {
 
   async stop(): Promise<void> {
     for (const socket of this.#sockets) socket.destroy();
+    this.#agent.destroy();
     await new Promise((resolve) => this.#server.close(resolve));
   }
 
@@ -116,6 +118,7 @@ export class ChaosProxy {
       headers,
       body,
       http10,
+      agent: this.#agent,
     });
     const outlet = new Outlet(res, { isZipped: gzip, onCut: () => upstream.destroy() });
     const passage = new Passage(outlet, habits, startedAt);

@@ -1,4 +1,10 @@
-import { type ClientRequest, type IncomingHttpHeaders, type OutgoingHttpHeaders, request } from 'node:http';
+import {
+  Agent,
+  type ClientRequest,
+  type IncomingHttpHeaders,
+  type OutgoingHttpHeaders,
+  request,
+} from 'node:http';
 import { connect } from 'node:net';
 import { Duplex, Transform } from 'node:stream';
 
@@ -16,20 +22,30 @@ export interface Asked {
   readonly headers: OutgoingHttpHeaders;
   readonly body: Buffer;
   readonly http10: boolean;
+  /** Keeps connections to the next hop. */
+  readonly agent: Agent;
+}
+
+// Below the 5 s for which Node's own servers keep an idle connection: they close it without asking.
+const IDLE_MS = 2000;
+
+/** Connections to the next hop, kept for a while like any proxy does: connecting is what costs most here. */
+export function keptConnections(): Agent {
+  return new Agent({ keepAlive: true, timeout: IDLE_MS });
 }
 
 /** [spec] RFC 9110, 7.6.1: these are for one connection, never passed on. */
 const HOP_BY_HOP = ['connection', 'keep-alive', 'proxy-connection', 'te', 'transfer-encoding', 'upgrade'];
 
-/** Sends a request on, over a connection of its own. */
-export function ask(hop: NextHop, { method, target, headers, body, http10 }: Asked): ClientRequest {
+/** Sends a request on. */
+export function ask(hop: NextHop, { method, target, headers, body, http10, agent }: Asked): ClientRequest {
   const upstream = request({
     host: '127.0.0.1',
     port: hop.port,
     method,
     path: targetFor(hop, target),
     headers: { ...headers, ...(body.length > 0 && { 'content-length': body.length }) },
-    ...(http10 ? { createConnection: () => speakingHttp10(hop.port) } : { agent: false }),
+    ...(http10 ? { createConnection: () => speakingHttp10(hop.port) } : { agent }),
   });
   upstream.end(body);
   return upstream;

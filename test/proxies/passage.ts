@@ -1,6 +1,6 @@
 import type { CutKind, Habits } from './habits.ts';
 
-const LOOK_EVERY_MS = 20;
+const LOOK_EVERY_MS = 50;
 
 /** Where an answer goes to. */
 export interface Destination {

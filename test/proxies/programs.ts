@@ -29,6 +29,7 @@ export interface RunningProxy {
 // Where Debian keeps what only root needs as a rule; it isn't on everybody's PATH.
 const FURTHER_FOLDERS = ['/usr/sbin', '/usr/local/sbin', '/usr/local/bin'];
 const READY_WITHIN_MS = 60_000;
+const STOPPED_WITHIN_MS = 5000;
 
 /** Where a program is, if it is here at all. */
 export function findProgram(name: string): string | undefined {
@@ -68,12 +69,15 @@ export async function startProgram(
   child.stdout.on('data', hear);
   child.stderr.on('data', hear);
   const exit = once(child, 'exit');
-  const kill = () => void child.kill('SIGKILL');
+  // Killed outright, Squid would leave its shared memory behind.
+  const kill = () => void child.kill('SIGTERM');
   process.once('exit', kill);
   const stop = async () => {
     process.off('exit', kill);
     if (child.exitCode === null && child.signalCode === null) kill();
+    const timer = setTimeout(() => child.kill('SIGKILL'), STOPPED_WITHIN_MS);
     await exit;
+    clearTimeout(timer);
     await rm(folder, { recursive: true, force: true });
   };
   try {

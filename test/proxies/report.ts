@@ -33,27 +33,27 @@ export interface Report {
 
 /** What is wrong with a run, in words; nothing if all is as it has to be. */
 export function faultsOf(report: Report): string[] {
-  return [...lossesOf(report), ...delaysOf(report)];
+  return [...errorsOf(report), ...delaysOf(report)];
 }
 
 /** What is wrong with a run however busy the machine was. */
-export function lossesOf({ lost, unsent, doubled, disordered, gaps }: Report): string[] {
+export function errorsOf({ doubled, disordered, gaps }: Report): string[] {
   return [
-    ...(lost.length > 0 ? [`lost ${lost.length}: ${lost.slice(0, 5).join(', ')}`] : []),
-    ...(unsent.length > 0 ? [`not sent: ${unsent.slice(0, 5).join(', ')}`] : []),
     ...(doubled > 0 ? [`doubled ${doubled}`] : []),
     ...(disordered > 0 ? [`out of order ${disordered}`] : []),
     ...(gaps > 0 ? [`${gaps} gaps`] : []),
   ];
 }
 
-/** What came too late, and which rung was left because of that. */
+/** What came too late or not by the end, and which rung was left because of that. */
 function delaysOf(report: Report): string[] {
-  const { route, firstMs = Infinity, carriers, phase, offline } = report;
+  const { route, lost, unsent, firstMs = Infinity, carriers, phase, offline } = report;
   const { ends, withinMs, firstWithinMs = withinMs, saysOffline } = route;
   const end = carriers.at(-1);
   const worst = worstOf(report);
   return [
+    ...(lost.length > 0 ? [`lost ${lost.length}: ${lost.slice(0, 5).join(', ')}`] : []),
+    ...(unsent.length > 0 ? [`not sent: ${unsent.slice(0, 5).join(', ')}`] : []),
     ...(firstMs > firstWithinMs
       ? [`the first message took ${rounded(firstMs)} ms, not ${firstWithinMs}`]
       : []),

@@ -31,6 +31,8 @@ export const HEARTBEAT_MS = 2000;
 const BUFFERED_MS = 3000;
 const FIRST_MS = 1200;
 const SILENT_MS = 2.5 * HEARTBEAT_MS + 3000;
+/** After an interruption of 15 s: the longest step of the back-off that has built up. */
+const BLOCKED_MS = 20_000;
 const STREAMS: readonly CarrierName[] = ['sse', 'post-stream'];
 const LIVE: readonly CarrierName[] = [...STREAMS, 'websocket'];
 const POLLS: readonly CarrierName[] = ['long-poll', 'short-poll'];
@@ -189,7 +191,7 @@ const CHAOS: readonly Route[] = [
     // fetch() takes a 407 for no answer at all.
     saysOffline: ['blocked', 'unreachable'],
     ends: ANY,
-    ...dies,
+    withinMs: BLOCKED_MS,
   },
   {
     name: '403, 10–25 s',
@@ -205,7 +207,7 @@ const CHAOS: readonly Route[] = [
     outage: { fromMs: 10_000, toMs: 25_000 },
     saysOffline: ['blocked'],
     ends: ANY,
-    ...dies,
+    withinMs: BLOCKED_MS,
   },
   {
     name: '502 for streams',

@@ -17,7 +17,10 @@ export async function openLine(serverUrl: string): Promise<Line> {
   const sockets = new Set<Socket>();
   let isCut = false;
   const listener = createServer((near) => {
-    if (isCut) return near.destroy();
+    if (isCut) {
+      near.destroy();
+      return;
+    }
     const far = connect(Number(target.port), target.hostname);
     for (const [socket, other] of [
       [near, far],

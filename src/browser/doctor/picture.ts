@@ -8,7 +8,9 @@ const RIGHT = 10;
 const SENT_Y = 16;
 const ARRIVED_Y = 44;
 const AXIS_Y = 60;
-const AXIS_STEP_S = 5;
+/** Of a long examination, and of a short one. */
+const AXIS_STEP_S = { long: 5, short: 2 };
+const LONG_MS = 12_000;
 
 /** Draws a stream: above when each event was sent, below when it arrived, and a line between the two. */
 export function drawStream(svg: SVGSVGElement, trace: StreamTrace, width: number, nowMs: number): void {
@@ -86,7 +88,8 @@ function begin(svg: SVGSVGElement, width: number, lastsMs: number): Pen {
   svg.setAttribute('viewBox', `0 0 ${width} ${HEIGHT}`);
   svg.setAttribute('width', String(width));
   svg.setAttribute('height', String(HEIGHT));
-  for (let s = 0; s * 1000 <= lastsMs; s += AXIS_STEP_S) {
+  const step = lastsMs > LONG_MS ? AXIS_STEP_S.long : AXIS_STEP_S.short;
+  for (let s = 0; s * 1000 <= lastsMs; s += step) {
     add('line', 'grid', { x1: x(s * 1000), y1: 6, x2: x(s * 1000), y2: AXIS_Y - 4 });
     add('text', 'tick', { x: x(s * 1000), y: AXIS_Y + 9, 'text-anchor': 'middle' }, `${s} s`);
   }

@@ -65,8 +65,6 @@ export interface PollTrace {
   end?: End;
 }
 
-export type Trace = StreamTrace | PollTrace;
-
 /** The service's word on how the request looked when it arrived. */
 export interface Echo {
   readonly httpVersion: string;

@@ -80,7 +80,9 @@ export class Chat {
       else this.outbox.set(item.clientId, item);
       this.host.changed('outbox');
     });
-    client.on('ended', () => this.leave(true));
+    client.on('ended', ({ reason }) => {
+      if (reason === 'session_ended') this.leave(true);
+    });
     return client;
   }
 
@@ -187,7 +189,7 @@ export class Chat {
       held.readUpTo = this.unreadOf(held) > 0 && this.marks ? this.marks.of(room) : undefined;
       if (!held.isFollowed) void this.follow(room);
       void this.askWhoIsHere();
-    }
+    } else void this.lookFor(room);
     this.host.changed('opened');
     this.host.changed('rooms');
   }
@@ -270,6 +272,12 @@ export class Chat {
       // It stays as it was; the next time the feed is live it is asked again.
     }
     if (held === this.open) this.host.changed('people');
+  }
+
+  /** A room that isn't in the list may be newer than the list. */
+  private async lookFor(room: string): Promise<void> {
+    await this.listRooms().catch(() => {});
+    if (this.room === room && this.rooms.has(room)) this.show(room);
   }
 
   private async follow(room: string): Promise<void> {

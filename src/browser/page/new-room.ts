@@ -15,6 +15,7 @@ export function roomNameFrom(title: string): string {
 /** The form that makes a new room. */
 export function openNewRoom(host: {
   create(room: string, title: string): Promise<void>;
+  created(room: string): void;
   wordsFor(error: unknown): string;
 }): void {
   const dialog = find<HTMLDialogElement>('room-dialog');
@@ -40,7 +41,9 @@ export function openNewRoom(host: {
   const create = async () => {
     try {
       await host.create(room.value, title.value);
+      // First, for it gives the focus back to where it was.
       closeDialog(dialog);
+      host.created(room.value);
     } catch (error) {
       alert.textContent = host.wordsFor(error);
     }

@@ -114,10 +114,8 @@ export function openPage(base: string, memory: Memory, makeClient: () => Through
     wordsFor: say,
   });
   openNewRoom({
-    async create(room, title) {
-      await chat.createRoom(room, title);
-      go(room);
-    },
+    create: (room, title) => chat.createRoom(room, title),
+    created: (room) => go(room),
     wordsFor: say,
   });
   openSettings(memory, words, alerts, {
@@ -239,8 +237,14 @@ export function openPage(base: string, memory: Memory, makeClient: () => Through
   find('filter').addEventListener('input', drawRooms);
   find('load-older').addEventListener('click', () => void chat.loadOlder());
   find('waiting-now').addEventListener('click', wake);
+  let today = new Date().toDateString();
   const lookAgain = () => {
     if (document.hidden || !chat.me) return;
+    // Past midnight today's divider is yesterday's.
+    if (today !== new Date().toDateString() && view.isAtBottom()) {
+      today = new Date().toDateString();
+      chat.host.changed('opened');
+    }
     chat.noteRead();
     chat.listRooms().catch(() => {});
   };
