@@ -1,5 +1,4 @@
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
+import axe from 'axe-core';
 import { build } from 'esbuild';
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
@@ -10,7 +9,6 @@ import { startTestRedis, type TestRedis } from './support/redis.ts';
 import { Person, startTestServer, testConfig } from './support/service.ts';
 import { waitFor } from './support/wait-for.ts';
 
-const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true };
 
 // Browsers on a busy machine.
@@ -280,6 +278,25 @@ test('what came while one looked elsewhere is counted in list and title, and div
   await page.locator('#title', { hasText: 'Lobby' }).waitFor();
 });
 
+test('a room that was left is no longer followed, and whole when it is opened again', async () => {
+  const writer = await Person.logIn(server.url);
+  const room = await newRoom(writer, 2);
+  const { page } = await enter(server.url, `reader-${room}`, { path: `/rooms/${room}` });
+  const link = page.locator(`[aria-labelledby="yourRooms"] [data-room="${room}"]`);
+  await page.click('#membership');
+  await link.waitFor();
+  await page.click('#membership');
+  await page.waitForURL(`${server.url}/rooms/lobby`);
+  await link.waitFor({ state: 'detached' });
+  for (let i = 3; i <= 70; i++) await writer.post(`message ${i}`, room);
+  await page.click(`[data-room="${room}"]`);
+  await shown(page, 'message 70').waitFor();
+  await page.locator('#older-note', { hasText: 'begins' }).waitFor({ state: 'attached' });
+  expect(await page.locator('#log .text').allTextContents()).toEqual(
+    Array.from({ length: 70 }, (_, i) => `message ${i + 1}`),
+  );
+});
+
 test('a gap is marked at its place, and what there is after it is shown', async () => {
   await withServer({ windowEntries: 1 }, async ({ url }, { namespace }) => {
     const line = await openLine(url);
@@ -363,6 +380,7 @@ test('a post that is refused is shown as failed, and can be tried again or disca
   await write(page, 'two, true');
   const failed = page.locator('#outbox .failed');
   await failed.nth(1).waitFor();
+  expect(await page.locator('#said[role="status"]').textContent()).toContain('Not sent: one, gone');
   await failed.first().getByText('Discard').click();
   await page.locator('#outbox li', { hasText: 'one, gone' }).waitFor({ state: 'detached' });
   await context.unroute((url) => url.pathname.endsWith('/messages'));
@@ -499,7 +517,7 @@ describe('axe finds nothing', () => {
     });
     await page.locator('#name').waitFor();
     const check = async (where: string) => {
-      await page.evaluate(AXE);
+      await page.evaluate(axe.source);
       const violations = await page.evaluate(async () => {
         const { axe } = globalThis as unknown as {
           axe: { run(): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> };

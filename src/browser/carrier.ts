@@ -1,6 +1,5 @@
 import type { WireEvent } from '../chat/entries.ts';
 import { type Access, Refused } from './ask.ts';
-import type { CarrierName } from './feed.ts';
 import type { LineEnd } from './ladder.ts';
 
 /** What a carrier reports while it carries. Nothing is reported after `close()`. */
@@ -29,9 +28,6 @@ export interface OpenLine {
   confirm?(nonce: string): boolean;
   close(): void;
 }
-
-/** How a carrier is opened. */
-export type OpenCarrier = (rung: CarrierName, asking: Asking, listener: LineListener) => OpenLine;
 
 /** The constructor of sockets: the browser's, or one that is like it. */
 export type WebSocketLike = new (url: string) => WebSocket;

@@ -43,6 +43,8 @@ export interface Carrier {
   readonly name: string;
   /** Whether it tells that it has begun. */
   readonly saysHello?: boolean;
+  /** It asks so often, and hears nothing between. */
+  readonly asksEveryMs?: number;
   follow(person: Person, rooms: string[], after?: string): Follower;
 }
 

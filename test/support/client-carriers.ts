@@ -48,6 +48,7 @@ function followWith(
 export const clientCarriers: Carrier[] = LADDERS.map((carriers) => ({
   name: `the client on ${carriers.length > 2 ? 'the whole ladder' : carriers[0]}`,
   saysHello: true,
+  ...(carriers[0] === 'short-poll' && { asksEveryMs: 2000 }),
   follow: (person: Person, rooms: string[], after?: string) =>
     followWith(clientOf(person, { carriers, ...(after !== undefined && { cursor: after }) }), rooms, after),
 }));

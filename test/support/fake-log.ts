@@ -1,5 +1,5 @@
 import type { Feed, FeedListener, News } from '../../src/browser/feed.ts';
-import type { Missed } from '../../src/browser/tabs.ts';
+import type { Missed } from '../../src/browser/keep-up.ts';
 import type { FakeTab } from './fake-browser.ts';
 
 const ANSWER_MS = 20;

@@ -201,7 +201,8 @@ export class Chat {
     const held = this.rooms.get(room);
     if (held) {
       held.view = Object.assign({}, held.view, { isMember });
-      if (!isMember) held.isFollowed = false;
+      // What is said from now on isn't told: what is held would have a hole at its end.
+      if (!isMember) this.rooms.set(room, heldRoom(held.view));
     }
     this.host.changed('rooms');
     if (!isMember && this.room === room) this.show(LOBBY);
@@ -283,6 +284,9 @@ export class Chat {
   private async follow(room: string): Promise<void> {
     try {
       const page = await this.insist(() => this.client.follow(room), this.me);
+      const held = this.rooms.get(room);
+      // Left again before it was there: it isn't followed any more.
+      if (this.room !== room && held && !isMine(held.view)) return this.client.unfollow(room);
       this.take(room, page);
       if (this.room === room) this.show(room);
     } catch (error) {

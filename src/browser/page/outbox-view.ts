@@ -29,6 +29,12 @@ export function showOutbox(
       return item;
     }),
   );
+  // Said once to who only listens: the list itself is drawn anew with every change.
+  const said = items
+    .filter(({ status }) => status === 'failed')
+    .map(({ text }) => `${t('failed')}: ${text}`)
+    .join('. ');
+  if (find('said').textContent !== said) find('said').textContent = said;
   // Drawn anew, but whoever stood on a button with the keyboard stays there.
   if (focused) list.querySelector<HTMLElement>(`[data-act="${focused}"]`)?.focus();
 }
