@@ -14,6 +14,8 @@ export interface RunningServer {
   readonly url: string;
   /** Where plain HTTP is sent on from, if it is. */
   readonly redirectUrl: string | undefined;
+  /** How many readers it has now: streams, sockets, and polls under way. */
+  readonly readers: number;
   /** Stops accepting, says `bye`, finishes posts in flight, leaves Redis. Safe to call twice. */
   close(): Promise<void>;
 }
@@ -63,6 +65,9 @@ export async function startServer(config: Config, log: Log, signal?: AbortSignal
     };
     return {
       url: `${tls ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${port}${config.basePath}`,
+      get readers() {
+        return service.delivery.hub.size;
+      },
       redirectUrl: redirect && `http://${host}:${(redirect.address() as AddressInfo).port}`,
       close: () => (closing ??= close()),
     };

@@ -127,12 +127,15 @@ test('what is posted while the service is down is said once, in order, when it i
   ears.client.post('lobby', 'before');
   await waitFor('before', () => ears.messages.length === 1);
   await server.close();
+  const endings: unknown[] = [];
+  ears.client.on('ended', (ending) => endings.push(ending));
   await waitFor('offline', () => ears.client.state.phase === 'offline');
   for (const text of numbered(5)) ears.client.post('lobby', text);
   const again = await startTestServer({ ...config, port });
   cleanUps.push(() => again.close());
   await waitFor('all', () => ears.messages.length === 6, 20_000);
   expect(ears.texts()).toEqual(['before', ...numbered(5)]);
+  expect(endings).toEqual([]);
   expect((await person.history()).events.map(({ text }) => text)).toEqual(['before', ...numbered(5)]);
 });
 

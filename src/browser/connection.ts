@@ -275,7 +275,7 @@ export class Connection implements Feed {
   /** Undefined while it isn't worth a word. */
   #stateNow(): State | undefined {
     const line = carrying(this.#ladder);
-    const { offline, retryAt } = this.#ladder;
+    const { main, offline, retryAt } = this.#ladder;
     if (line) {
       this.#lostAt = undefined;
       const why = reasonOf(this.#ladder, line.rung);
@@ -284,7 +284,8 @@ export class Connection implements Feed {
       return { phase: 'live', carrier, why, latencyMs: this.#latencyMs };
     }
     if (offline) {
-      return { phase: 'offline', reason: offline.reason, nextTryAt: offline.isFinal ? undefined : retryAt };
+      const nextTryAt = offline.isFinal ? undefined : (retryAt ?? main?.openedAt ?? Date.now());
+      return { phase: 'offline', reason: offline.reason, nextTryAt };
     }
     this.#lostAt ??= Date.now();
     const isBlink = this.#state.phase === 'live' && Date.now() - this.#lostAt < BLINK_MS;
