@@ -113,6 +113,7 @@ async function compose(
     const authority: Authority = user
       ? new HostAuthority(user)
       : new SessionAuthority(store, secret, config.sessionTtlMs, names, rooms);
+    delivery.heardSessionEnd = (address) => authority.forget(address);
     const logInSession = session({
       name: SESSION_COOKIE,
       secret,

@@ -1,9 +1,10 @@
 import { readFileSync, unwatchFile, watchFile } from 'node:fs';
 import { createServer, type Server } from 'node:http';
-import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
+import type { Server as TlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import express from 'express';
 import type { Config } from './config.ts';
+import { createAppServer } from './http/app-server.ts';
 import type { Log } from './log/logger.ts';
 import { StartError } from './log/start-error.ts';
 import { openService } from './open-service.ts';
@@ -20,8 +21,6 @@ export interface RunningServer {
   close(): Promise<void>;
 }
 
-/** Longer than the idle time-outs usual in proxies, so that it is they who close. */
-const KEEP_ALIVE_MS = 75_000;
 const CERTIFICATE_CHECK_MS = 5000;
 
 /** Starts the service and its server. Throws a StartError, or the reason of a signal that gave the start up; then nothing is left running. */
@@ -36,14 +35,7 @@ export async function startServer(config: Config, log: Log, signal?: AbortSignal
       config.tlsCert !== undefined && config.tlsKey !== undefined
         ? { cert: config.tlsCert, key: config.tlsKey }
         : undefined;
-    const options = {
-      keepAlive: true,
-      keepAliveTimeout: KEEP_ALIVE_MS,
-      headersTimeout: KEEP_ALIVE_MS + 5000,
-    };
-    const server = tls
-      ? createTlsServer({ ...options, ...certificate(tls) }, app)
-      : createServer(options, app);
+    const server = createAppServer(app, tls && certificate(tls));
     server.on('upgrade', service.upgrade);
     const stopWatching = tls ? watchCertificate(tls, server as TlsServer, log) : () => {};
     await listen(server, config.port, config.host);

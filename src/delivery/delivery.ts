@@ -50,6 +50,8 @@ export class Delivery implements TailListener, Surroundings {
   suspectRollback: () => void = () => {};
   /** Told of everybody who came to a room, or is no longer there. */
   heardPresence: (room: RoomKey, user: User, isHere: boolean) => void = () => {};
+  /** Told of every session that ended, before its readers are; without an address: any may have, unheard. */
+  heardSessionEnd: (address?: Address) => void = () => {};
 
   constructor(log: LogReader, options: DeliveryOptions, events: DeliveryEvents) {
     this.window = new Window(options);
@@ -102,6 +104,7 @@ export class Delivery implements TailListener, Surroundings {
   refilled(end: JournalEnd, reason: RefillReason): void {
     const before = { epoch: this.window.epoch, end: this.window.end };
     this.window.refill(end);
+    this.heardSessionEnd();
     if (reason === 'rollback') this.#events.rolledBack();
     this.#endSessions(end.entries);
     this.#each([...this.hub.everyone()], (reader) => reader.refilled(reason, before.epoch, before.end));
@@ -119,8 +122,11 @@ export class Delivery implements TailListener, Surroundings {
 
   /** Logged out: acts when it is read, before what came with it, so that no cursor counts as told what wasn't. */
   #endSessions(entries: readonly JournalEntry[]): void {
-    for (const { kind, to } of entries)
-      if (kind === 'session-end') this.endAll(to, { code: 'session_ended' });
+    for (const { kind, to } of entries) {
+      if (kind !== 'session-end') continue;
+      this.heardSessionEnd(to);
+      this.endAll(to, { code: 'session_ended' });
+    }
   }
 
   /** A reader that throws is a bug, and must not cost the others a word. */

@@ -10,6 +10,7 @@ import type { Address, UserKey } from '../log/keys.ts';
 import type { Names } from '../log/names.ts';
 import type { RoomBook } from '../log/room-book.ts';
 import { refusalOf } from '../log/unreachable.ts';
+import { SessionCache } from './session-cache.ts';
 
 export const SESSION_COOKIE = 'throughline.sid';
 
@@ -37,6 +38,8 @@ export interface Authority {
   identify(ticket: Ticket): Promise<Identity>;
   /** Keeps the log-in, its name and its memberships alive. */
   renew(ticket: Ticket, identity: Identity): Promise<void>;
+  /** The log-in behind an address has ended; without one: any may have. */
+  forget(address?: Address): void;
   /** The token that a form must carry where its `Origin` isn't known; undefined without a session. */
   formTokenOf(ticket: Ticket): string | undefined;
 }
@@ -78,6 +81,11 @@ export async function isStillKnown(authority: Authority, ticket: Ticket): Promis
 }
 
 const RENEW_EVERY_MS = 30_000;
+/** No longer than a log-out may take to be heard everywhere, so that a tail without Redis costs nothing of that. */
+const KEEP_SESSIONS_MS = 1500;
+const MAX_KEPT = 20_000;
+
+const NOBODY: Omit<Ticket, 'req'> = { sid: undefined, addresses: [] };
 
 /** The service's own sessions: reads the cookie and the store, and never writes the session. */
 export class SessionAuthority implements Authority {
@@ -86,6 +94,9 @@ export class SessionAuthority implements Authority {
   readonly #lifeMs: number;
   readonly #names: Names;
   readonly #rooms: RoomBook;
+  readonly #sessions = new SessionCache((sid) => this.#read(sid), KEEP_SESSIONS_MS, MAX_KEPT);
+  /** Cookies whose signature was found good, with what follows from them. */
+  readonly #tickets = new Map<string, Omit<Ticket, 'req'>>();
 
   constructor(store: Store, secret: string, lifeMs: number, names: Names, rooms: RoomBook) {
     this.#store = store;
@@ -97,12 +108,22 @@ export class SessionAuthority implements Authority {
 
   ticketOf(req: Request): Ticket {
     const cookie = parseCookie(req.get('cookie') ?? '')[SESSION_COOKIE];
-    const sid = cookie?.startsWith('s:') ? unsign(cookie.slice(2), this.#secret) || undefined : undefined;
-    return { req, sid, addresses: sid === undefined ? [] : [sessionAddress(sid)] };
+    const known = cookie === undefined ? NOBODY : (this.#tickets.get(cookie) ?? this.#verify(cookie));
+    return { req, ...known };
   }
 
-  async identify({ sid }: Ticket): Promise<Identity> {
-    const session = sid === undefined ? undefined : await this.#read(sid);
+  #verify(cookie: string): Omit<Ticket, 'req'> {
+    const sid = cookie.startsWith('s:') ? unsign(cookie.slice(2), this.#secret) || undefined : undefined;
+    if (sid === undefined) return NOBODY;
+    const ticket = { sid, addresses: [sessionAddress(sid)] };
+    this.#tickets.set(cookie, ticket);
+    if (this.#tickets.size > MAX_KEPT) this.#tickets.delete(this.#tickets.keys().next().value as string);
+    return ticket;
+  }
+
+  async identify({ sid, addresses: [address] }: Ticket): Promise<Identity> {
+    const session =
+      sid === undefined || address === undefined ? undefined : await this.#sessions.get(address, sid);
     if (sid === undefined || session?.user === undefined) {
       throw new Refusal('no_session', 'You are not logged in: POST {"name": …} to /api/session first.');
     }
@@ -115,6 +136,11 @@ export class SessionAuthority implements Authority {
       holder: sessionHash(sid),
       untilMs: Date.now() + this.#lifeMs,
     };
+  }
+
+  forget(address?: Address): void {
+    if (address === undefined) this.#sessions.clear();
+    else this.#sessions.drop(address);
   }
 
   async renew({ sid }: Ticket, { site, user, userKey, untilMs }: Identity): Promise<void> {
@@ -182,6 +208,8 @@ export class HostAuthority implements Authority {
   }
 
   async renew(): Promise<void> {}
+
+  forget(): void {}
 
   formTokenOf(): undefined {
     return undefined;

@@ -84,11 +84,14 @@ export async function leave(service: Service, req: Request, res: Response): Prom
 
 /** Tells every process that the session has ended, and gives back what it held. */
 async function end(
-  { appender, names, rooms, presence }: Service,
+  { appender, authority, names, rooms, presence }: Service,
   { sid }: Ticket,
   identity: Identity | undefined,
 ): Promise<void> {
-  if (sid !== undefined) await appender.announce(sessionAddress(sid), 'session-end');
+  if (sid !== undefined) {
+    authority.forget(sessionAddress(sid));
+    await appender.announce(sessionAddress(sid), 'session-end');
+  }
   if (identity === undefined) return;
   await whenReachable(names.release(identity.site, identity.user.name, identity.userKey));
   await whenReachable(rooms.forget(identity.userKey));

@@ -1,0 +1,32 @@
+import { createServer, IncomingMessage, type Server, type ServerOptions, ServerResponse } from 'node:http';
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
+import type { Express } from 'express';
+
+/** Longer than the idle time-outs usual in proxies, so that it is they who close. */
+const KEEP_ALIVE_MS = 75_000;
+
+type Constructor<T> = new (...args: never[]) => T;
+
+/**
+ * A constructor like `base` whose instances have that prototype from the start. Express gives every request and response
+ * the application's prototypes; changing an object's prototype after the fact costs more than all else Express does.
+ */
+function bornAs<T extends Constructor<object>>(base: T, prototype: object): T {
+  function Born(...args: unknown[]): object {
+    return Reflect.construct(base, args, Born);
+  }
+  Born.prototype = prototype;
+  return Born as unknown as T;
+}
+
+/** The server of an Express application; with a certificate, over TLS. */
+export function createAppServer(app: Express, tls?: { cert: Buffer; key: Buffer }): Server | TlsServer {
+  const options: ServerOptions = {
+    keepAlive: true,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    headersTimeout: KEEP_ALIVE_MS + 5000,
+    IncomingMessage: bornAs(IncomingMessage, app.request) as typeof IncomingMessage,
+    ServerResponse: bornAs(ServerResponse, app.response) as typeof ServerResponse,
+  };
+  return tls ? createTlsServer({ ...options, ...tls }, app) : createServer(options, app);
+}
