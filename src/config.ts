@@ -192,7 +192,7 @@ const SETTINGS = {
     'PRESENCE_LISTED',
     100,
     integer(1, 1000),
-    'People of a room that are listed; in rooms with more, comings and goings aren’t told.',
+    'People of a room that are listed; what happens above this isn’t told.',
   ),
   streamMaxAgeMs: setting(
     'STREAM_MAX_AGE_MS',

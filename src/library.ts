@@ -4,6 +4,7 @@ import type { Router } from 'express';
 import { pino } from 'pino';
 import { type Config, DEFAULTS } from './config.ts';
 import type { UserHook } from './http/authority.ts';
+import { ownPathOf } from './http/socket.ts';
 import type { Log } from './log/logger.ts';
 import { openService } from './open-service.ts';
 
@@ -21,8 +22,11 @@ export interface ThroughlineOptions extends Partial<Config> {
 export interface Throughline {
   readonly router: Router;
   /**
-   * For the server's `upgrade` event, whose requests pass no middleware: takes those for `<basePath>/api/socket` and declines
-   * all others with 404. A `user` hook that needs the application's session must have it parsed before this is called.
+   * For the server's `upgrade` event, whose requests pass no middleware: takes those for `<basePath>/api/socket`, declines
+   * with 404 what else is below the base path, and leaves all other paths untouched, for the application to take or destroy.
+   * (With an empty base path that is none.) A `user` hook that needs the application's session must have it parsed before
+   * this is called; `req.ip`, `req.protocol` and `req.secure` there follow the setting `trustProxy`. Node.js emits `upgrade`
+   * for every protocol: pass on only what asks for `websocket`, if clients may ask for others (h2c) below the base path.
    */
   upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): void;
   /** Says `bye` to all readers and leaves Redis; call it before `server.close()`. Safe to call twice. */
@@ -42,7 +46,9 @@ export async function createThroughline({
   const service = await openService(config, log ?? pino({ level: config.logLevel }), { user });
   return {
     router: service.router,
-    upgrade: service.upgrade,
+    upgrade: (req, socket, head) => {
+      if (ownPathOf(req, config) !== undefined) service.upgrade(req, socket, head);
+    },
     close: async () => {
       service.endReaders();
       await service.close();

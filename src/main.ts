@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { pino } from 'pino';
 import { configFrom, helpText } from './config.ts';
-import type { Log } from './log/logger.ts';
+import { type Log, withoutCommand } from './log/logger.ts';
 import { StartError } from './log/start-error.ts';
 import { startServer } from './server.ts';
 
@@ -38,7 +38,7 @@ async function main(): Promise<void> {
 }
 
 main().catch((error) => {
-  if (!(error instanceof StartError)) throw error;
+  if (!(error instanceof StartError)) throw withoutCommand(error);
   process.stderr.write(`${error.message}\n`);
   process.exitCode = 1;
 });

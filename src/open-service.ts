@@ -22,7 +22,7 @@ import { DoctorCounts } from './log/doctor-counts.ts';
 import { startEmbeddedRedis } from './log/embedded-redis.ts';
 import { Keys } from './log/keys.ts';
 import { Leases } from './log/leases.ts';
-import type { Log } from './log/logger.ts';
+import { type Log, withoutCommand } from './log/logger.ts';
 import { Names } from './log/names.ts';
 import { Pace } from './log/pace.ts';
 import { Presence } from './log/presence.ts';
@@ -52,6 +52,8 @@ interface OpenOptions {
 }
 
 const READY_WITHIN_MS = 3000;
+/** Of one user. Whoever opens all the rooms that one stream can follow comes to 50 at once. */
+const COMINGS_AND_GOINGS = { burst: 150, perSecond: 1 };
 /** Of the doctor, whom anybody may call; one browser takes up to six for half a minute. */
 const MAX_PROBES = 200;
 
@@ -87,15 +89,19 @@ async function compose(
     const keys = new Keys(config.namespace);
     const names = new Names(commands, keys, config.sessionTtlMs);
     const rooms = new RoomBook(commands, keys, config.maxRooms);
-    const presence = new Presence(commands, keys, config);
+    const presencePace = new Pace(commands, keys.presencePacePrefix, COMINGS_AND_GOINGS);
+    const presence = new Presence(commands, keys, presencePace, config);
     const openLobby = () => rooms.open(MAIN_SITE);
     const history = new LogReader(reads, keys);
     const delivery = new Delivery(history, config, {
-      rolledBack: () => {
+      refilled: (reason) => {
         presence.forgetAll();
-        openLobby().catch((error) => log.error({ err: error }, 'the lobby couldn’t be opened again'));
+        if (reason !== 'rollback') return;
+        openLobby().catch((error) =>
+          log.error({ err: withoutCommand(error) }, 'the lobby couldn’t be opened again'),
+        );
       },
-      failed: (error) => log.error({ err: error }, 'telling a reader failed; it was ended'),
+      failed: (error) => log.error({ err: withoutCommand(error) }, 'telling a reader failed; it was ended'),
     });
     const tail = new Tail(connections.tail, keys, log, config, delivery);
     delivery.suspectRollback = () => tail.suspect();
@@ -132,7 +138,11 @@ async function compose(
       names,
       leases: new Leases(commands, keys, config.leaseMs),
       presence,
-      pace: new Pace(commands, keys, { burst: config.postBurst, perSecond: config.postsPerSecond }),
+      presencePace,
+      pace: new Pace(commands, keys.pacePrefix, {
+        burst: config.postBurst,
+        perSecond: config.postsPerSecond,
+      }),
       delivery,
       authority,
       probes,

@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import express from 'express';
 import type { Config } from './config.ts';
 import { createAppServer } from './http/app-server.ts';
+import { asksForWebSocket, ignoreUpgrade } from './http/ignore-upgrades.ts';
 import type { Log } from './log/logger.ts';
 import { StartError } from './log/start-error.ts';
 import { openService } from './open-service.ts';
@@ -36,7 +37,10 @@ export async function startServer(config: Config, log: Log, signal?: AbortSignal
         ? { cert: config.tlsCert, key: config.tlsKey }
         : undefined;
     const server = createAppServer(app, tls && certificate(tls));
-    server.on('upgrade', service.upgrade);
+    server.on('upgrade', (req, socket, head) => {
+      if (asksForWebSocket(req)) service.upgrade(req, socket, head);
+      else ignoreUpgrade(server, req, socket, head);
+    });
     const stopWatching = tls ? watchCertificate(tls, server as TlsServer, log) : () => {};
     await listen(server, config.port, config.host);
     const { port } = server.address() as AddressInfo;

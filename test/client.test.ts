@@ -1,5 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { type ClientOptions, Refused, ThroughlineClient } from '../src/browser/client.ts';
 import type { State } from '../src/browser/feed.ts';
 import type { Pending } from '../src/browser/outbox.ts';
@@ -235,6 +235,169 @@ test('a listener that throws costs the others nothing', async () => {
   client.post('lobby', 'one');
   client.post('lobby', 'two');
   await waitFor('both', () => later.length === 2 && thrown.length === 2);
+});
+
+test('rooms joined all at once each begin where their page ends', async () => {
+  const { person } = await serve();
+  const rooms = ['a', 'b', 'c', 'd'];
+  for (const room of rooms) await person.send('/api/rooms', { room });
+  let isOver = false;
+  const talking = (async () => {
+    for (let i = 0; !isOver; i++) await person.post(`m${i}`, rooms[i % 4]);
+  })();
+  const ears = hear(person);
+  await ears.client.connect();
+  const pages = await Promise.all(rooms.map((room) => ears.client.join(room)));
+  await waitFor('some talk', () => ears.messages.length > 40);
+  isOver = true;
+  await talking;
+  for (const [i, room] of rooms.entries()) {
+    const last = await person.post('last', room);
+    await waitFor('the last', () => ears.messages.some(({ id }) => id === last));
+    const told = [...(pages[i]?.events ?? []), ...ears.messages.filter((message) => message.room === room)];
+    expect(told.map(({ n }) => n)).toEqual(told.map((_, at) => (told[0]?.n ?? 0) + at));
+  }
+});
+
+test('a room that isn’t there is refused, and costs those that are nothing', async () => {
+  const { person } = await serve();
+  const ears = hear(person);
+  await ears.client.connect(['lobby']);
+  await expect(ears.client.follow('nowhere')).rejects.toMatchObject({ code: 'room_not_found' });
+  await expect(ears.client.join('../session/end?')).rejects.toMatchObject({ code: 'invalid_field' });
+  await person.post('still here');
+  await waitFor('the message', () => ears.messages.length > 0);
+});
+
+test('a stream that is never quiet keeps its lease, and its reader stays here', async () => {
+  const { person } = await serve({ leaseMs: 2000, confirmMs: 1000 });
+  const watching = hear(person);
+  const comings: string[] = [];
+  watching.client.on('presence', ({ user, here }) => comings.push(`${user.name} ${here}`));
+  await watching.client.connect(['lobby']);
+  await waitFor('live', () => watching.client.state.phase === 'live');
+  const other = await Person.logIn(person.url);
+  const ears = hear(other, { carriers: ['sse'] });
+  await ears.client.connect(['lobby']);
+  const until = performance.now() + 6000;
+  for (let i = 0; performance.now() < until; i++) {
+    await person.post(`m${i}`);
+    await pause(100);
+  }
+  expect(comings.filter((coming) => coming.startsWith(other.user.name))).toEqual([`${other.user.name} true`]);
+  expect(ears.states.filter(({ phase }) => phase !== 'live' && phase !== 'connecting')).toEqual([]);
+});
+
+test('nobody’s post is sent as somebody else’s', async () => {
+  const { person, proxy, inside } = await serveBehind([]);
+  const bob = await Person.logIn(person.url, 'Bob');
+  let who = inside;
+  const ears = hear(inside, {
+    fetch: (input, init) => fetch(input, { ...init, headers: { ...init?.headers, Cookie: who.cookie } }),
+  });
+  await ears.client.connect(['lobby']);
+  await waitFor('live', () => ears.client.state.phase === 'live');
+  proxy.rules = [{ on: ({ path }) => path.endsWith('/messages'), answer: { status: 503, html: 'no' } }];
+  ears.client.post('lobby', 'from Ada');
+  await waitFor('a try', () => (proxy.asked.get('POST /api/rooms/lobby/messages') ?? 0) > 0);
+  who = bob.at(proxy.url);
+  proxy.rules = [];
+  await pause(3000);
+  expect((await person.history()).events).toEqual([]);
+  expect(ears.client.pending()).toHaveLength(1);
+  await ears.client.whoAmI();
+  await ears.client.connect(['lobby']);
+  expect(ears.client.user?.name).toBe('Bob');
+  ears.client.post('lobby', 'from Bob');
+  await waitFor('his', () => ears.texts().includes('from Bob'));
+  expect((await person.history()).events).toMatchObject([{ text: 'from Bob', user: { name: 'Bob' } }]);
+});
+
+test('who logs in again after a log-out goes on where they were', async () => {
+  const { person } = await serve();
+  let { cookie } = person;
+  const ears = hear(person, {
+    fetch: (input, init) => fetch(input, { ...init, headers: { ...init?.headers, Cookie: cookie } }),
+  });
+  await ears.client.connect(['lobby']);
+  await waitFor('live', () => ears.client.state.phase === 'live');
+  await person.send('/api/session/end', {});
+  await waitFor('the end', () => ears.client.state.phase === 'offline');
+  const again = await Person.logIn(person.url);
+  cookie = again.cookie;
+  await ears.client.connect(['lobby']);
+  await again.post('hello again');
+  await waitFor('the message', () => ears.texts().includes('hello again'));
+});
+
+test('a gateway’s JSON error is no word of the service', async () => {
+  const { person, proxy, inside } = await serveBehind([]);
+  const ears = hear(inside);
+  await ears.client.connect(['lobby']);
+  await waitFor('live', () => ears.client.state.phase === 'live');
+  proxy.rules = [
+    { answer: { status: 403, html: '{"error":{"code":"Forbidden","message":"no"}}' } },
+    { cut: { afterMs: 0, how: 'torn' } },
+  ];
+  await waitFor('offline', () => ears.client.state.phase === 'offline');
+  expect(ears.client.state).toMatchObject({ reason: 'blocked', nextTryAt: expect.any(Number) });
+  proxy.rules = [];
+  ears.client.wake('online');
+  await person.post('back');
+  await waitFor('the message', () => ears.messages.length > 0);
+});
+
+test('a browser that denies sockets costs a rung, not the client', async () => {
+  const { person } = await serve();
+  class Denied {
+    constructor() {
+      throw new Error('denied');
+    }
+  }
+  const ears = hear(person, {
+    carriers: ['websocket', 'long-poll'],
+    WebSocket: Denied as unknown as NonNullable<ClientOptions['WebSocket']>,
+  });
+  await ears.client.connect(['lobby']);
+  await waitFor('long-poll', () => carrierOf(ears) === 'long-poll');
+  await person.post('hello');
+  await waitFor('the message', () => ears.messages.length > 0);
+});
+
+test('a clock that is set back delays nothing', async () => {
+  const { person, proxy, inside } = await serveBehind([]);
+  const ears = hear(inside, { carriers: ['sse', 'long-poll'] });
+  await ears.client.connect(['lobby']);
+  await waitFor('live', () => ears.client.state.phase === 'live');
+  const now = vi
+    .spyOn(Date, 'now')
+    .mockImplementation(() => performance.timeOrigin + performance.now() - 3_600_000);
+  cleanUps.push(() => now.mockRestore());
+  proxy.rules = [{ on: isEventStream, blackHoleAfterMs: 0 }];
+  await person.post('into the dark');
+  await waitFor('the message', () => ears.messages.length > 0);
+});
+
+test('a post to a room that isn’t followed says nothing of the carrier', async () => {
+  const { person } = await serve();
+  await person.send('/api/rooms', { room: 'den' });
+  const ears = hear(person);
+  await ears.client.connect(['lobby']);
+  await waitFor('SSE', () => carrierOf(ears) === 'sse');
+  ears.client.post('den', 'hello');
+  await waitFor('it sent', () => ears.client.pending().length === 0);
+  await pause(3500);
+  expect(carrierOf(ears)).toBe('sse');
+});
+
+test('closed in the middle of connecting, it says so and leaves nothing behind', async () => {
+  const { inside } = await serveBehind([{ answer: { status: 502, html: '<p>Bad gateway' } }]);
+  const ears = hear(inside);
+  const connected = ears.client.connect(['lobby']);
+  await waitFor('a word', () => ears.states.length > 0);
+  ears.client.close();
+  await expect(connected).rejects.toMatchObject({ code: 'closed' });
+  await expect(ears.client.connect(['lobby'])).rejects.toMatchObject({ code: 'closed' });
 });
 
 describe('through a network that changes', () => {

@@ -1,6 +1,11 @@
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Config } from '../src/config.ts';
+import type { StreamId } from '../src/chat/ids.ts';
+import { type Config, DEFAULTS } from '../src/config.ts';
+import { Delivery } from '../src/delivery/delivery.ts';
+import { Pulse } from '../src/delivery/pulse.ts';
+import type { Ending, Reader } from '../src/delivery/reader.ts';
+import type { LogReader } from '../src/log/read.ts';
 import type { RunningServer } from '../src/server.ts';
 import { carriers, type Follower } from './support/carriers.ts';
 import { changingClient, clientCarriers } from './support/client-carriers.ts';
@@ -330,4 +335,72 @@ test('a reader that takes nothing is not written to, falls behind, and costs no 
   for (const socket of sockets) socket.resume();
   slow.destroy();
   await Promise.all(closed);
+});
+
+test('a stream isn’t ended for want of a confirmation that Redis may have lost, until its client had the time for another', async () => {
+  const endings: Ending[] = [];
+  const reader = {
+    get ended() {
+      return endings[0] && { by: endings[0] };
+    },
+    end: (ending: Ending) => void endings.push(ending),
+  } as unknown as Reader;
+  const sink = { isFull: false, toldAt: 0, notice: () => {}, pad: () => {} };
+  const askedAt: number[] = [];
+  const answers = [true, 'away', 'away', false, true, true, 'away', false, false] as const;
+  const isConfirmed = async () => {
+    askedAt.push(performance.now());
+    const answer = answers[askedAt.length - 1] ?? false;
+    if (answer === 'away') throw new Error('Connection is closed.');
+    return answer;
+  };
+  const leaseMs = 600;
+  const pulse = new Pulse(reader, sink, {
+    nonce: 'n',
+    heartbeatMs: 50,
+    leaseMs,
+    maxAgeMs: 60_000,
+    byeSpreadMs: 0,
+    confirmation: { withinMs: 100, isConfirmed },
+  });
+  pulse.start(undefined);
+  await waitFor('its end', () => endings.length > 0);
+  expect(endings[0]?.code).toBe('not_confirmed');
+  expect(askedAt).toHaveLength(answers.length);
+  const pausesMs = askedAt.map((at, i) => at - (askedAt[i - 1] ?? at));
+  for (const i of [4, 8]) expect(pausesMs[i]).toBeGreaterThanOrEqual(leaseMs / 2 - 20);
+  pulse.stop();
+});
+
+test.each(['not JSON', '{}', '{"user":7,"here":true}', '{"user":{"id":"u"},"here":"yes"}', 'null'])(
+  'a presence that isn’t understood (%s) is passed over, and what follows is heard',
+  (data) => {
+    const told: unknown[] = [];
+    const delivery = new Delivery({} as LogReader, DEFAULTS, { refilled: () => {}, failed: () => {} });
+    delivery.heardPresence = (...all) => told.push(all);
+    const id = (seq: number) => `1-${seq}` as StreamId;
+    delivery.refilled({ epoch: 'e', start: id(0), last: id(0), entries: [] }, 'start');
+    const entry = (seq: number, data: string) => ({
+      id: id(seq),
+      prev: id(seq - 1),
+      before: id(seq - 1),
+      kind: 'presence',
+      n: 0,
+      to: 'room:main/lobby' as const,
+      data,
+    });
+    const user = { id: 'u', name: 'U', guest: true };
+    delivery.heard([entry(1, data), entry(2, JSON.stringify({ user, here: false }))]);
+    expect(told).toEqual([['main/lobby', user, false]]);
+    expect(delivery.window.end).toBe(id(2));
+  },
+);
+
+test('any refill is told, since goings may have passed unheard', () => {
+  const reasons: string[] = [];
+  const events = { refilled: (reason: string) => void reasons.push(reason), failed: () => {} };
+  const delivery = new Delivery({} as LogReader, DEFAULTS, events);
+  const end = { epoch: 'e', start: '0-0' as StreamId, last: '1-0' as StreamId, entries: [] };
+  for (const reason of ['start', 'outrun', 'rollback'] as const) delivery.refilled(end, reason);
+  expect(reasons).toEqual(['start', 'outrun', 'rollback']);
 });

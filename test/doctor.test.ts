@@ -1,6 +1,7 @@
 import { once } from 'node:events';
+import { connect } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import { diagnose } from '../src/browser/doctor/choice.ts';
 import { examine } from '../src/browser/doctor/examine.ts';
@@ -21,6 +22,11 @@ import type { Exchange, Rule } from './proxies/habits.ts';
 import { startTestRedis, type TestRedis } from './support/redis.ts';
 import { Person, startTestServer, testConfig } from './support/service.ts';
 import { waitFor } from './support/wait-for.ts';
+
+// They measure time, which a machine of two cores hasn't got for many of them at once.
+vi.setConfig({ maxConcurrency: 3, testTimeout: 60_000 });
+/** What a busy machine may add to any wait, in ms. */
+const BUSY_MS = 1500;
 
 let redis: TestRedis;
 let server: RunningServer;
@@ -61,13 +67,13 @@ describe('probes', () => {
       const plain = (res: Response) =>
         [...res.headers].filter(([name]) => name !== 'date').map((header) => header.join(': '));
       expect(plain(probe)).toEqual(plain(real));
-      expect(headAtMs).toBeLessThan(300);
+      expect(headAtMs).toBeLessThan(BUSY_MS);
       const body = await probe.text();
       const sent = [...body.matchAll(/^data: (.*)$/gm)].map(([, data]) => JSON.parse(data as string));
       expect(sent.map(({ n }) => n)).toEqual([0, 1, 2, 3]);
       [0, 500, 1000, 2000].forEach((dueMs, i) => {
         expect(sent[i].sentMs).toBeGreaterThanOrEqual(dueMs - 5);
-        expect(sent[i].sentMs).toBeLessThan(dueMs + 300);
+        expect(sent[i].sentMs).toBeLessThan(dueMs + BUSY_MS);
       });
       expect(body).toMatch(/^: {2046}$/m);
       expect(body).not.toContain('bye');
@@ -76,12 +82,12 @@ describe('probes', () => {
 
   test('the poll is answered after its wait, dripping before it where that is asked for', async () => {
     const startedAt = performance.now();
-    const res = await fetch(`${server.url}/api/doctor/poll?wait=0.6&drip=1&t=abc`);
-    expect(performance.now() - startedAt).toBeLessThan(300);
+    const res = await fetch(`${server.url}/api/doctor/poll?wait=2&drip=1&t=abc`);
+    expect(performance.now() - startedAt).toBeLessThan(BUSY_MS);
     const text = await res.text();
     expect(text).toMatch(/^ \{/);
     expect(JSON.parse(text)).toMatchObject({ kind: 'answer', t: 'abc' });
-    expect(performance.now() - startedAt).toBeGreaterThan(590);
+    expect(performance.now() - startedAt).toBeGreaterThan(1990);
   });
 
   test('the echo tells back what proxies add, in its beginnings, and nothing else', async () => {
@@ -143,11 +149,19 @@ describe('probes', () => {
     const poll = fetch(`${lonely.url}/api/doctor/poll?wait=30`);
     const socket = new WebSocket(`${lonely.url.replace('http', 'ws')}/api/doctor/socket`);
     await once(socket, 'message');
+    const deaf = connect(Number(new URL(lonely.url).port), '127.0.0.1');
+    deaf.on('error', () => {});
+    deaf.write(
+      'GET /api/doctor/socket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
+    );
+    await once(deaf, 'data');
     const closed = once(socket, 'close');
     const startedAt = performance.now();
     await Promise.all([lonely.close(), stream.text(), poll.then((res) => res.text())]);
     expect((await closed)[0]).toBe(1001);
+    // One client that never answers the close frame is left after a second.
     expect(performance.now() - startedAt).toBeLessThan(5000);
+    deaf.destroy();
   });
 });
 

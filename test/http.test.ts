@@ -8,6 +8,7 @@ import request from 'supertest';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Config } from '../src/config.ts';
 import { createThroughline, type ThroughlineOptions } from '../src/library.ts';
+import { withoutCommand } from '../src/log/logger.ts';
 import type { RunningServer } from '../src/server.ts';
 import { startTestRedis, type TestRedis } from './support/redis.ts';
 import { Person, startTestServer, testConfig } from './support/service.ts';
@@ -987,6 +988,21 @@ describe('mounted in an application that has its own log-in', () => {
     refused(await request(at).post('/talk/api/session/end').send({}), 404, 'not_found');
   });
 
+  test.each(['', '&after=e.1-1'])(
+    'while Redis is away its readers are told so, and that it will pass%s',
+    async (after) => {
+      const own = await startTestRedis();
+      const at = await host({ redisUrl: own.path });
+      const as = { 'X-User': 'u' };
+      expect((await request(at).get('/talk/api/poll?rooms=lobby&wait=0').set(as)).status).toBe(200);
+      await own.stop();
+      const poll = await request(at).get(`/talk/api/poll?rooms=lobby&wait=0${after}`).set(as);
+      refused(poll, 503, 'unavailable');
+      const stream = await request(at).get(`/talk/api/stream?rooms=lobby${after}`).set(as);
+      expect([stream.status, stream.text]).toEqual([200, expect.stringContaining('"code":"unavailable"')]);
+    },
+  );
+
   test('its own routes, errors and 404s stay its own, and the chat’s are the chat’s', async () => {
     const at = await host();
     expect((await request(at).get('/broken')).body).toEqual({ host: 'the host’s own' });
@@ -1045,4 +1061,14 @@ test('history can be paged from the very ends of the ids', async () => {
   expect(await texts('after=0-0')).toEqual(['hello']);
   expect(await texts(`after=${max}`)).toEqual([]);
   expect(await texts(`before=${max}`)).toEqual(['hello']);
+});
+
+test('of a failed command the log tells what failed, and not what was sent with it', async () => {
+  const lines: string[] = [];
+  const log = pino({ level: 'info' }, { write: (line) => void lines.push(line) });
+  const failed = await redis.client.call('EVAL', 'error()', 0, 'private').catch((error: unknown) => error);
+  expect(JSON.stringify(failed)).toContain('private');
+  log.warn({ err: withoutCommand(failed) }, 'tried');
+  expect(lines.at(-1)).toMatch(/"err":\{"type":"Error","message":"ERR [^"]*","stack":"ReplyError: ERR/);
+  expect(lines.join()).not.toContain('private');
 });

@@ -7,7 +7,8 @@ import {
   type Line,
   type LineEnd,
   ladderOf,
-  PACE,
+  MEMORY_MS,
+  OWN_POST_MS,
   step,
 } from '../src/browser/ladder.ts';
 import { afterPoll, firstHold } from '../src/browser/poll-hold.ts';
@@ -50,9 +51,13 @@ class Journey {
   network: (line: Line) => ReturnType<Network>;
   readonly #told = new Map<number, Set<string>>();
 
-  constructor(networks: Partial<Record<CarrierName, Network>>, rungs = RUNGS) {
+  constructor(
+    networks: Partial<Record<CarrierName, Network>>,
+    rungs = RUNGS,
+    heartbeatMs: number | undefined = HEARTBEAT_MS,
+  ) {
     this.network = (line) => (networks[line.rung] ?? well)(line);
-    this.ladder = ladderOf(rungs, { heartbeatMs: HEARTBEAT_MS });
+    this.ladder = ladderOf(rungs, { heartbeatMs });
     this.take({ fact: 'start' });
   }
 
@@ -102,6 +107,7 @@ class Journey {
   #pass(line: Line): void {
     const told = this.#told.get(line.id) ?? new Set();
     this.#told.set(line.id, told);
+    const interval = line.heartbeatMs;
     const { helloMs, proofMs, muteMs = Number.POSITIVE_INFINITY, end } = this.network(line);
     const age = this.now - line.openedAt;
     const once = (name: string, isDue: boolean, fact: Parameters<typeof step>[1]) => {
@@ -114,10 +120,10 @@ class Journey {
     once('hello', helloMs !== undefined && age >= helloMs, {
       fact: 'hello',
       line: line.id,
-      heartbeatMs: HEARTBEAT_MS,
+      heartbeatMs: this.ladder.heartbeatMs ?? HEARTBEAT_MS,
     });
     if (proofMs === undefined || age < proofMs) return;
-    const beat = Math.floor((age - proofMs) / HEARTBEAT_MS);
+    const beat = Math.floor((age - proofMs) / interval);
     once(`beat ${beat}`, true, { fact: 'heard', line: line.id, isProof: true });
   }
 }
@@ -163,11 +169,39 @@ describe('the ladder', () => {
     expect(journey.longestDark).toBeLessThan(50);
   });
 
-  test('asks for more heartbeats after a cut in a quiet moment', () => {
-    const journey = new Journey({
-      sse: (line) => ({ ...well(line), end: { afterMs: 6400, end: { how: 'cut' } } }),
-    }).run(7000);
-    expect(journey.ladder.heartbeatMs).toBe(2000);
+  test('asks for more heartbeats when streams are cut in quiet moments, as long each time', () => {
+    const quiet: Network = () => ({ helloMs: 20, proofMs: 520, end: { afterMs: 6500, end: { how: 'cut' } } });
+    const journey = new Journey({ sse: quiet }, RUNGS, 15_000);
+    journey.run(7000);
+    expect(journey.ladder.heartbeatMs).toBe(15_000);
+    journey.run(7000);
+    expect(journey.ladder.heartbeatMs).toBeLessThan(3100);
+    journey.take({ fact: 'wake', why: 'online' });
+    expect(journey.ladder.heartbeatMs).toBe(15_000);
+  });
+
+  test('doesn’t take a slow line that is still telling for one that is held', () => {
+    const journey = new Journey({ sse: () => ({ helloMs: 20, proofMs: 6000 }) });
+    for (let i = 0; i < 12; i++) {
+      journey.run(500);
+      journey.take({ fact: 'heard', line: journey.ladder.main?.id as number, isProof: false });
+    }
+    journey.run(1000);
+    expect(journey.mains).toEqual(['sse']);
+  });
+
+  test('waits as long as something on the way asks for, within reason', () => {
+    const patience = endsWith({ how: 'foreign', retryMs: 60_000 });
+    const journey = new Journey(Object.fromEntries(RUNGS.map((rung) => [rung, patience]))).run(55_000);
+    expect(journey.mains).toHaveLength(RUNGS.length);
+    journey.run(10_000);
+    expect(journey.mains.length).toBeGreaterThan(RUNGS.length);
+  });
+
+  test('looks once, however often it is woken', () => {
+    const journey = new Journey({}).run(10_000);
+    for (let i = 0; i < 8; i++) journey.take({ fact: 'wake', why: 'online' });
+    expect(journey.probes).toHaveLength(1);
   });
 
   test('leaves a rung whose streams are cut before they are of use', () => {
@@ -186,9 +220,9 @@ describe('the ladder', () => {
   test('takes a stream that doesn’t tell our own post for mute, and asks by a poll before', () => {
     const journey = new Journey({}).run(5000);
     journey.take({ fact: 'posted' });
-    journey.run(PACE.ownPostMs + 20);
+    journey.run(OWN_POST_MS + 20);
     expect(journey.ladder.beside?.rung).toBe('long-poll');
-    journey.run(PACE.ownPostMs);
+    journey.run(OWN_POST_MS);
     expect(journey.mains).toEqual(['sse', 'post-stream']);
   });
 
@@ -238,7 +272,7 @@ describe('the ladder', () => {
     const at = (verdicts.sse?.at ?? 0) + 60_000;
     const soon = step(ladderOf(RUNGS, { verdicts }), { fact: 'start' }, at, Math.random);
     expect(soon.main?.rung).toBe('long-poll');
-    const later = step(ladderOf(RUNGS, { verdicts }), { fact: 'start' }, at + PACE.memoryMs, Math.random);
+    const later = step(ladderOf(RUNGS, { verdicts }), { fact: 'start' }, at + MEMORY_MS, Math.random);
     expect(later.main?.rung).toBe('sse');
   });
 
@@ -338,7 +372,9 @@ describe('the ladder', () => {
   });
 
   const change = fc.oneof(
-    fc.record({ fact: fc.constantFrom('posted' as const, 'seen' as const, 'rooms' as const) }),
+    fc.record({ fact: fc.constantFrom('posted' as const, 'seen' as const) }),
+    fc.record({ fact: fc.constant('rooms' as const) }),
+    fc.record({ fact: fc.constant('rebased' as const) }),
     fc.record({
       fact: fc.constant('wake' as const),
       why: fc.constantFrom('online' as const, 'shown' as const),
@@ -348,18 +384,31 @@ describe('the ladder', () => {
   test('whatever happens, it always has a line or a time to open one, and recovers when the network does', () => {
     fc.assert(
       fc.property(
-        fc.array(fc.tuple(behaviour, behaviour, behaviour, fc.integer({ min: 10, max: 20_000 }), change), {
-          maxLength: 6,
-        }),
+        fc.array(
+          fc.tuple(
+            behaviour,
+            behaviour,
+            behaviour,
+            fc.integer({ min: 10, max: 20_000 }),
+            change,
+            fc.boolean(),
+          ),
+          {
+            maxLength: 6,
+          },
+        ),
         (phases) => {
           const journey = new Journey({});
-          for (const [sse, socket, poll, ms, fact] of phases) {
+          for (const [sse, socket, poll, ms, fact, sleeps] of phases) {
             journey.network = (line) =>
               ({ sse, websocket: socket, 'post-stream': sse, 'long-poll': poll, 'short-poll': poll })[
                 line.rung
               ](line);
             journey.run(ms);
-            journey.take(fact);
+            if (fact.fact !== 'rebased') journey.take(fact);
+            else if (journey.lines[0])
+              journey.take({ fact: 'rebased', line: journey.lines.at(-1)?.id as number });
+            if (sleeps) journey.now += 60_000;
             expect(journey.lines.length > 0 || journey.ladder.wakeAt < Number.POSITIVE_INFINITY).toBe(true);
             expect(journey.lines.length).toBeLessThanOrEqual(3);
           }

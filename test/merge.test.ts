@@ -14,7 +14,7 @@ const entry = (at: string) => ({ id: id(at), kind: 'message', prev: ZERO_ID, n: 
 
 function newDelivery(): Delivery {
   const delivery = new Delivery({} as LogReader, DEFAULTS, {
-    rolledBack: () => {},
+    refilled: () => {},
     failed: (error) => {
       throw error;
     },

@@ -1,7 +1,8 @@
-import { LinkifyIt } from 'linkify-it';
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { initialsOf } from '../src/browser/page/elements.ts';
-import { piecesOf } from '../src/browser/page/links.ts';
+import { makeFinder, piecesOf } from '../src/browser/page/links.ts';
+import { mayHaveLinks } from '../src/browser/page/load-links.ts';
 import { mend } from '../src/browser/page/mend.ts';
 import { roomNameFrom } from '../src/browser/page/new-room.ts';
 import { openReadMarks } from '../src/browser/page/read-marks.ts';
@@ -9,6 +10,9 @@ import { roomOfPath, toFollow } from '../src/browser/page/rooms.ts';
 import { badgeOf, matching } from '../src/browser/page/rooms-view.ts';
 import { openRoster } from '../src/browser/page/roster.ts';
 import { openMemory, readJson } from '../src/browser/page/storage.ts';
+import { ar } from '../src/browser/page/strings/ar.ts';
+import { de } from '../src/browser/page/strings/de.ts';
+import { en } from '../src/browser/page/strings/en.ts';
 import { LANGUAGES, languageFor, wordsIn } from '../src/browser/page/strings.ts';
 import {
   emptyTimeline,
@@ -316,9 +320,9 @@ describe('who is here', () => {
 });
 
 describe('links', () => {
-  const linkify = new LinkifyIt({ fuzzyLink: true }).add('ftp:', null).add('//', null);
+  const finder = makeFinder();
   const links = (text: string) =>
-    piecesOf(text, linkify)
+    piecesOf(text, finder)
       .filter(({ href }) => href)
       .map(({ href }) => href);
 
@@ -346,10 +350,31 @@ describe('links', () => {
     }
   });
 
+  test('are looked for only in texts that may have some', () => {
+    for (const text of [
+      'see https://x.org',
+      'HTTP://localhost',
+      'ada@example.org',
+      'example.org',
+      'пример.рф',
+    ])
+      expect([text, piecesOf(text, finder).filter(({ href }) => href).length, mayHaveLinks(text)]).toEqual([
+        text,
+        1,
+        true,
+      ]);
+    for (const text of ['hello', 'Well. Fine… 3.5 % :/', 'one.\ntwo.', '10.30'])
+      expect([text, piecesOf(text, finder).filter(({ href }) => href).length, mayHaveLinks(text)]).toEqual([
+        text,
+        0,
+        false,
+      ]);
+  });
+
   test('and the text between them are all of the text', () => {
     const text = 'a https://example.org/ b <c> ada@example.org!';
     expect(
-      piecesOf(text, linkify)
+      piecesOf(text, finder)
         .map((piece) => piece.text)
         .join(''),
     ).toBe(text);
@@ -359,11 +384,19 @@ describe('links', () => {
 describe('the strings', () => {
   test('are the same in all languages, with the same values put in', () => {
     const values = (text: string) => (text.match(/\{\w+\}/g) ?? []).sort();
-    const english = LANGUAGES['en']?.strings as Record<string, string>;
-    for (const { strings } of Object.values(LANGUAGES)) {
-      expect(Object.keys(strings)).toEqual(Object.keys(english));
+    const english: Record<string, string> = en;
+    expect(Object.keys(LANGUAGES)).toEqual(['en', 'de', 'ar']);
+    // What stands in the HTML says it in English there.
+    const html = readFileSync(new URL('../public/index.html', import.meta.url), 'utf8');
+    const named = Array.from(
+      html.matchAll(/ data-(?:t|label|t-label|t-hint)="(\w+)"/g),
+      ([, key]) => key as string,
+    );
+    const keys = [...new Set([...Object.keys(english), ...named])].sort();
+    for (const strings of [de, ar]) {
+      expect(Object.keys(strings).sort()).toEqual(keys);
       for (const [key, text] of Object.entries(strings)) {
-        expect(values(text)).toEqual(values(english[key] as string));
+        expect(values(text)).toEqual(values(english[key] ?? ''));
         expect(text).not.toBe('');
       }
     }
@@ -377,10 +410,16 @@ describe('the strings', () => {
 
   test('write numbers and days as the language does', () => {
     expect(wordsIn('en')('unread', { n: 1200 })).toBe('1,200 unread');
-    expect(wordsIn('de')('unread', { n: 1200 })).toBe('1.200 ungelesen');
+    expect(wordsIn('de', de)('unread', { n: 1200 })).toBe('1.200 ungelesen');
     expect(wordsIn('en').day(Date.now())).toBe('Today');
-    expect(wordsIn('de').day(Date.now() - 24 * HOUR)).toBe('Gestern');
+    expect(wordsIn('de', de).day(Date.now() - 24 * HOUR)).toBe('Gestern');
     expect(wordsIn('ar').dir).toBe('rtl');
+  });
+
+  test('are English where a language lacks them', () => {
+    const odd = JSON.parse('{"retry": "Noch einmal", "join": 3}');
+    const t = wordsIn('de', odd);
+    expect([t('retry'), t('join'), t('leave')]).toEqual(['Noch einmal', 'Join', 'Leave']);
   });
 
   test('take values as they are, whatever they contain', () => {

@@ -2,6 +2,8 @@ import axe from 'axe-core';
 import { build } from 'esbuild';
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { ar } from '../src/browser/page/strings/ar.ts';
+import { de } from '../src/browser/page/strings/de.ts';
 import type { Config } from '../src/config.ts';
 import type { RunningServer } from '../src/server.ts';
 import { openLine } from './support/line.ts';
@@ -17,7 +19,8 @@ vi.setConfig({ testTimeout: 90_000, hookTimeout: 60_000 });
 let redis: TestRedis;
 let server: RunningServer;
 let browser: Browser;
-let script: string;
+/** What is built of the page's sources, by name. */
+const files = new Map<string, string>();
 const contexts: BrowserContext[] = [];
 
 beforeAll(async () => {
@@ -27,15 +30,23 @@ beforeAll(async () => {
     executablePath: process.env['CHROMIUM'] ?? '/usr/bin/chromium',
     args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking'],
   });
-  const built = await build({
-    entryPoints: ['src/browser/page/main.ts'],
-    bundle: true,
-    format: 'iife',
-    target: 'es2017',
-    charset: 'utf8',
-    write: false,
-  });
-  script = built.outputFiles[0]?.text as string;
+  for (const [name, entry] of [
+    ['page.js', 'main.ts'],
+    ['links.js', 'links.ts'],
+  ] as const) {
+    const built = await build({
+      entryPoints: [`src/browser/page/${entry}`],
+      bundle: true,
+      format: 'iife',
+      globalName: 'ThroughlineLinks',
+      target: 'es2017',
+      charset: 'utf8',
+      write: false,
+    });
+    files.set(name, built.outputFiles[0]?.text as string);
+  }
+  files.set('strings-ar.json', JSON.stringify(ar));
+  files.set('strings-de.json', JSON.stringify(de));
 });
 afterEach(async () => {
   for (const context of contexts.splice(0)) await context.close();
@@ -51,24 +62,35 @@ interface Visit {
   readonly context: BrowserContext;
   /** Scripts' errors, and what the content security policy forbade. */
   readonly complaints: string[];
+  /** The built files that it asked for. */
+  readonly asked: string[];
 }
 
 interface VisitOptions extends NonNullable<Parameters<Browser['newContext']>[0]> {
   readonly path?: string;
   /** Runs in the page before its own script. */
   readonly before?: () => void;
-  readonly noBundle?: boolean;
+  /** A built file that doesn't come, or only once the promise is kept. */
+  readonly missing?: { readonly name: string; readonly until?: Promise<void> };
 }
 
 /** Opens the page in a browser profile of its own. */
 async function visit(url: string, options: VisitOptions = {}): Promise<Visit> {
-  const { path = '/', before, noBundle, ...rest } = options;
+  const { path = '/', before, missing, ...rest } = options;
   const context = await browser.newContext(rest);
   contexts.push(context);
   const complaints: string[] = [];
-  await context.route('**/page.js', (route) =>
-    noBundle ? route.abort() : route.fulfill({ body: script, contentType: 'text/javascript' }),
-  );
+  const asked: string[] = [];
+  await context.route(/\/(page|links)\.js$|\/strings-\w+\.json$/, async (route) => {
+    const name = new URL(route.request().url()).pathname.split('/').pop() as string;
+    asked.push(name);
+    if (name === missing?.name) {
+      if (!missing.until) return route.abort();
+      await missing.until;
+    }
+    const contentType = name.endsWith('.js') ? 'text/javascript' : 'application/json';
+    await route.fulfill({ body: files.get(name) as string, contentType });
+  });
   if (before) await context.addInitScript(before);
   await context.exposeFunction('complain', (what: string) => complaints.push(what));
   await context.addInitScript(() => {
@@ -81,7 +103,7 @@ async function visit(url: string, options: VisitOptions = {}): Promise<Visit> {
   const page = await context.newPage();
   page.on('pageerror', (error) => complaints.push(String(error.stack)));
   await page.goto(url + path);
-  return { page, context, complaints };
+  return { page, context, complaints, asked };
 }
 
 /** The same, logged in. */
@@ -104,6 +126,32 @@ async function write(page: Page, text: string): Promise<void> {
 
 /** A message as it is shown, by all of its text. */
 const shown = (page: Page, text: string) => page.locator('#log .text', { hasText: text });
+
+const isAtBottom = (page: Page) =>
+  page.evaluate(() => {
+    const { scrollTop, scrollHeight, clientHeight } = document.getElementById('scroller') as HTMLElement;
+    return scrollHeight - scrollTop - clientHeight < 2;
+  });
+
+/** Where a text stands. */
+const top = (page: Page, text: string) =>
+  page.evaluate(
+    (wanted) =>
+      Array.from(document.querySelectorAll('#log .text'))
+        .find(({ textContent }) => textContent === wanted)
+        ?.getBoundingClientRect().top,
+    text,
+  );
+
+/** Marks the log by `data-aloud` if something comes in while it is read aloud. */
+const noteWhatIsReadAloud = (page: Page) =>
+  page.evaluate(() => {
+    const log = document.getElementById('log') as HTMLElement;
+    new MutationObserver((records) => {
+      const added = records.some(({ addedNodes }) => addedNodes.length > 0);
+      if (added && log.getAttribute('aria-live') !== 'off') log.setAttribute('data-aloud', '1');
+    }).observe(log, { childList: true, subtree: true });
+  });
 
 async function newRoom(person: Person, messages = 0): Promise<string> {
   const room = `room-${Math.random().toString(36).slice(2, 10)}`;
@@ -171,6 +219,7 @@ test('texts are shown as they are, whatever markup, scripts or links they look l
     .locator('#log .message')
     .nth(corpus.length - 1)
     .waitFor();
+  await page.locator('#log a').first().waitFor();
   expect(await page.locator('#log .text').allTextContents()).toEqual(corpus);
   expect(await page.locator('#log .name').first().textContent()).toBe(name);
   for (const link of await page.locator('#log a').all()) {
@@ -187,30 +236,129 @@ test('texts are shown as they are, whatever markup, scripts or links they look l
   expect(complaints).toEqual([]);
 });
 
+test('what finds links is loaded for the first text that may have some, and moves nothing when it comes late', async () => {
+  const writer = await Person.logIn(server.url);
+  const room = await newRoom(writer, 40);
+  let release = () => {};
+  const until = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const { page, asked, complaints } = await enter(server.url, `reader-${room}`, {
+    path: `/rooms/${room}`,
+    missing: { name: 'links.js', until },
+  });
+  await shown(page, 'message 40').waitFor();
+  expect(asked).toEqual(['page.js']);
+  await writer.post('see https://example.org/ and www.example.org', room);
+  await shown(page, 'see https://').waitFor();
+  for (let i = 41; i <= 60; i++) await writer.post(`message ${i}`, room);
+  await shown(page, 'message 60').waitFor();
+  expect(await page.locator('#log a').count()).toBe(0);
+  await page.locator('#log:not([aria-live])').waitFor({ state: 'attached' });
+  await page.locator('#log .text', { hasText: 'see https://' }).evaluate((line) => line.scrollIntoView());
+  const before = await top(page, 'message 45');
+  await noteWhatIsReadAloud(page);
+  release();
+  await page.locator('#log a').nth(1).waitFor();
+  expect(await shown(page, 'see ').textContent()).toBe('see https://example.org/ and www.example.org');
+  expect(await top(page, 'message 45')).toBe(before);
+  expect(await page.getAttribute('#log', 'data-aloud')).toBeNull();
+  await writer.post('and https://example.org/2', room);
+  await page.locator('#log a[href="https://example.org/2"]').waitFor({ state: 'attached' });
+  expect(asked).toEqual(['page.js', 'links.js']);
+  expect(complaints).toEqual([]);
+});
+
+test('without what finds links, texts stay texts', async () => {
+  const writer = await Person.logIn(server.url);
+  const room = await newRoom(writer);
+  await writer.post('see https://example.org/', room);
+  const { page, asked, complaints } = await enter(server.url, `reader-${room}`, {
+    path: `/rooms/${room}`,
+    missing: { name: 'links.js' },
+  });
+  await shown(page, 'see https://example.org/').waitFor();
+  await waitFor('links.js', () => asked.includes('links.js'));
+  await writer.post('and https://example.org/2', room);
+  await shown(page, 'and https://example.org/2').waitFor();
+  expect(await page.locator('#log a').count()).toBe(0);
+  expect(complaints).toEqual([]);
+});
+
+test('a message that nobody sees rings and notifies whoever wants that, and one that is seen doesn’t', async () => {
+  const writer = await Person.logIn(server.url);
+  const room = await newRoom(writer);
+  const { page, context, complaints } = await enter(server.url, `reader-${room}`, {
+    path: `/rooms/${room}`,
+    before: () => {
+      const noted: string[] = [];
+      Object.assign(globalThis, { noted });
+      const { Notification, AudioContext } = globalThis;
+      globalThis.Notification = class extends Notification {
+        constructor(title: string, options?: NotificationOptions) {
+          super(title, options);
+          noted.push(`${title}: ${options?.body}`);
+        }
+      };
+      globalThis.AudioContext = class extends AudioContext {
+        override createGain() {
+          noted.push('ding');
+          return super.createGain();
+        }
+      };
+    },
+  });
+  await context.grantPermissions(['notifications']);
+  const noted = () => page.evaluate(() => (globalThis as unknown as { noted: string[] }).noted);
+  const look = (isLooking: boolean) =>
+    page.evaluate((is) => {
+      document.hasFocus = () => is;
+      dispatchEvent(new Event(is ? 'focus' : 'blur'));
+    }, isLooking);
+  /** Posts, and waits beyond the moment in which it would be told of. */
+  const hear = async (text: string) => {
+    await writer.post(text, room);
+    await shown(page, text).waitFor();
+    await page.waitForTimeout(600);
+  };
+  await look(false);
+  await hear('unwanted');
+  expect(await noted()).toEqual([]);
+
+  await page.click('#open-settings');
+  await page.check('#notify');
+  await page.check('#sound');
+  expect(await noted()).toEqual(['ding']);
+  await page.click('#close-settings');
+  await look(true);
+  await hear('seen');
+  expect(await noted()).toEqual(['ding']);
+  await look(false);
+  // No more than one sound in so long.
+  await page.waitForTimeout(1500);
+  await hear('unseen');
+  expect(await noted()).toEqual(['ding', 'ding', `${writer.user.name} · ${room}: unseen`]);
+  await page.click('#open-settings');
+  await page.uncheck('#notify');
+  await page.uncheck('#sound');
+  await page.waitForTimeout(1500);
+  await hear('unwanted again');
+  expect((await noted()).length).toBe(3);
+  expect(complaints).toEqual([]);
+});
+
 test('history is loaded backwards by scrolling, moves nothing that is being read, and isn’t read aloud', async () => {
   const writer = await Person.logIn(server.url);
   const room = await newRoom(writer, 130);
   const { page } = await enter(server.url, `reader-${room}`, { path: `/rooms/${room}` });
   await shown(page, 'message 130').waitFor();
-  const top = (text: string) =>
-    page.evaluate(
-      (wanted) =>
-        Array.from(document.querySelectorAll('#log .text'))
-          .find(({ textContent }) => textContent === wanted)
-          ?.getBoundingClientRect().top,
-      text,
-    );
+  await noteWhatIsReadAloud(page);
   await page.evaluate(() => {
-    const log = document.getElementById('log') as HTMLElement;
-    new MutationObserver((records) => {
-      const added = records.some(({ addedNodes }) => addedNodes.length > 0);
-      if (added && log.getAttribute('aria-live') !== 'off') log.setAttribute('data-aloud', '1');
-    }).observe(log, { childList: true });
     (document.getElementById('scroller') as HTMLElement).scrollTop = 150;
   });
-  const before = await top('message 90');
+  const before = await top(page, 'message 90');
   await shown(page, 'message 35').waitFor({ state: 'attached' });
-  expect(Math.abs(((await top('message 90')) as number) - (before as number))).toBeLessThan(2);
+  expect(Math.abs(((await top(page, 'message 90')) as number) - (before as number))).toBeLessThan(2);
   expect(await page.getAttribute('#log', 'data-aloud')).toBeNull();
   await page.locator('#log:not([aria-live])').waitFor({ state: 'attached' });
   for (let i = 0; i < 4; i++) {
@@ -231,12 +379,7 @@ test('history is loaded backwards by scrolling, moves nothing that is being read
   await page.click('#latest');
   await writer.post('more news', room);
   await shown(page, 'more news').waitFor();
-  await waitFor('the bottom', () =>
-    page.evaluate(() => {
-      const { scrollTop, scrollHeight, clientHeight } = document.getElementById('scroller') as HTMLElement;
-      return scrollHeight - scrollTop - clientHeight < 2;
-    }),
-  );
+  await waitFor('the bottom', () => isAtBottom(page));
 });
 
 test('what came while one looked elsewhere is counted in list and title, and divided off', async () => {
@@ -357,7 +500,7 @@ test('what was written while the service was down survives a reload, and is said
     await ada.page.reload();
     await ada.page.locator('#waiting', { hasText: 'can’t be reached' }).waitFor();
     await ada.context.unroute('**/api/**');
-    await ada.page.click('#waiting-now');
+    await ada.page.locator('#waiting-now').dispatchEvent('click');
     await shown(ada.page, 'said to nobody yet').waitFor();
     await waitFor('an empty outbox', async () => (await ada.page.locator('#outbox li').count()) === 0);
     const bob = await Person.logIn(own.url);
@@ -368,7 +511,7 @@ test('what was written while the service was down survives a reload, and is said
 });
 
 test('a post that is refused is shown as failed, and can be tried again or discarded', async () => {
-  const room = await newRoom(await Person.logIn(server.url));
+  const room = await newRoom(await Person.logIn(server.url), 30);
   const { page, context } = await enter(server.url, `ada-${room}`, { path: `/rooms/${room}` });
   const refusal = { error: { code: 'invalid_field', message: 'text must not rhyme.' } };
   await context.route(
@@ -380,6 +523,7 @@ test('a post that is refused is shown as failed, and can be tried again or disca
   await write(page, 'two, true');
   const failed = page.locator('#outbox .failed');
   await failed.nth(1).waitFor();
+  expect(await isAtBottom(page)).toBe(true);
   expect(await page.locator('#said[role="status"]').textContent()).toContain('Not sent: one, gone');
   await failed.first().getByText('Discard').click();
   await page.locator('#outbox li', { hasText: 'one, gone' }).waitFor({ state: 'detached' });
@@ -388,7 +532,7 @@ test('a post that is refused is shown as failed, and can be tried again or disca
   await failed.first().getByText('Try again').click();
   await shown(page, 'two, true').waitFor();
   await waitFor('an empty outbox', async () => (await page.locator('#outbox li').count()) === 0);
-  expect(await page.locator('#log .message').count()).toBe(1);
+  expect(await page.locator('#log .message').count()).toBe(31);
 });
 
 test('a session that ended brings the door back, says why, and gives back what was being written', async () => {
@@ -500,6 +644,28 @@ test('in a language written from right to left the page is mirrored, and each te
   expect(complaints).toEqual([]);
 });
 
+test('a language that doesn’t come, or not in time, is English, and is tried again when it is chosen', async () => {
+  const name = 'strings-de.json';
+  for (const until of [undefined, new Promise<void>(() => {})]) {
+    const { page, context, complaints } = await visit(server.url, {
+      locale: 'de-DE',
+      missing: { name, ...(until && { until }) },
+    });
+    await page.getByText('No account needed.').waitFor();
+    expect(await page.getAttribute('html', 'lang')).toBe('en');
+    if (!until) {
+      await page.fill('#name', `lang-${Date.now()}`);
+      await page.keyboard.press('Enter');
+      await page.click('#open-settings');
+      await context.route(`**/${name}`, (route) => route.fulfill({ body: files.get(name) as string }));
+      expect(await page.inputValue('#language')).toBe('en');
+      await page.selectOption('#language', 'de');
+      await page.getByText('Einstellungen', { exact: true }).waitFor();
+    }
+    expect(complaints).toEqual([]);
+  }
+});
+
 describe('axe finds nothing', () => {
   test.each([
     ['light', undefined, 'en'],
@@ -551,7 +717,7 @@ describe('axe finds nothing', () => {
 
 describe('on a bad day', () => {
   test('a page whose script doesn’t come says so, and leads to the page that needs none', async () => {
-    const { page } = await visit(server.url, { noBundle: true, path: '/rooms/garden' });
+    const { page } = await visit(server.url, { missing: { name: 'page.js' }, path: '/rooms/garden' });
     await page.locator('#stopgap .late').waitFor({ timeout: 8000 });
     expect(await page.locator('#stopgap a').evaluate((link: HTMLAnchorElement) => link.pathname)).toBe(
       '/plain/garden',
@@ -567,7 +733,7 @@ describe('on a bad day', () => {
   });
 
   test('a browser that keeps nothing and can’t share still chats, and is told what it lacks', async () => {
-    const { page, complaints } = await enter(server.url, `bare-${Date.now()}`, {
+    const { page, context, complaints } = await enter(server.url, `bare-${Date.now()}`, {
       before: () => {
         for (const name of ['localStorage', 'sessionStorage', 'indexedDB']) {
           Object.defineProperty(globalThis, name, {
@@ -580,7 +746,12 @@ describe('on a bad day', () => {
           Reflect.deleteProperty(globalThis, name);
       },
     });
+    await context.route('**/api/rooms/*/messages', (route) =>
+      route.request().method() === 'POST' ? route.abort() : route.continue(),
+    );
     await write(page, 'said with nothing in hand');
+    await page.locator('#outbox .fate', { hasText: 'lost if this page is closed' }).waitFor();
+    await context.unrouteAll();
     await shown(page, 'said with nothing in hand').last().waitFor();
     await page.click('#open-settings');
     await page.getByText('This browser keeps nothing for the page').waitFor();
@@ -598,7 +769,7 @@ describe('on a bad day', () => {
     await page.reload();
     await page.locator('#waiting', { hasText: 'answers in the service’s place' }).waitFor();
     await context.unroute('**/api/session');
-    await page.click('#waiting-now');
+    await page.locator('#waiting-now').dispatchEvent('click');
     await page.locator('#name').waitFor();
     expect(await page.locator('#waiting').isVisible()).toBe(false);
   });

@@ -6,16 +6,23 @@ import { join } from 'node:path';
 import { build } from 'esbuild';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { compareIds, type StreamId } from '../src/chat/ids.ts';
+import { Refusal } from '../src/chat/refusals.ts';
 import type { RoomKey } from '../src/chat/rooms.ts';
 import type { Config } from '../src/config.ts';
 import { Window } from '../src/delivery/window.ts';
+import { type Authority, type Identity, type Ticket, userKeyOf } from '../src/http/authority.ts';
+import { confirmStream } from '../src/http/confirm.ts';
+import { Keys } from '../src/log/keys.ts';
+import { Leases } from '../src/log/leases.ts';
+import { Pace } from '../src/log/pace.ts';
+import { Presence } from '../src/log/presence.ts';
 import type { RunningServer } from '../src/server.ts';
 import { carriers, type Follower } from './support/carriers.ts';
 import { startTestRedis, type TestRedis } from './support/redis.ts';
 import { Person, startTestServer, testConfig, type WireEvent } from './support/service.ts';
 import { waitFor } from './support/wait-for.ts';
 
-const LEASE_MS = 1200;
+const LEASE_MS = 2500;
 const ROOT = join(import.meta.dirname, '..');
 
 let redis: TestRedis;
@@ -230,7 +237,7 @@ describe('who is here', () => {
 });
 
 /** The service as a process of its own, over a port that leads to the test's Redis. */
-async function spawnService(config: Config): Promise<{ url: string; kill(): Promise<unknown> }> {
+async function spawnService(config: Config) {
   await mkdir(join(ROOT, 'node_modules/.cache'), { recursive: true });
   const folder = await mkdtemp(join(ROOT, 'node_modules/.cache/tl-presence-'));
   const outfile = join(folder, 'main.mjs');
@@ -275,7 +282,7 @@ async function spawnService(config: Config): Promise<{ url: string; kill(): Prom
     out += bytes;
   });
   const url = await waitFor('the service', () => /http:\/\/[\w.:]+/.exec(out)?.[0], 15_000);
-  return { url, kill };
+  return { url, kill, suspend: () => child.kill('SIGSTOP'), resume: () => child.kill('SIGCONT') };
 }
 
 test('people whose process is killed are told gone once when their leases end, by any other, and leave nothing in Redis', async () => {
@@ -295,31 +302,128 @@ test('people whose process is killed are told gone once when their leases end, b
   await waitFor('no trace', async () => (await traces(config.namespace)).length === 0);
 });
 
+/** The comings (`+`) and goings (`-`) in a namespace's journal. */
+async function journalled(namespace: string): Promise<string> {
+  const entries = await redis.client.xrange(`${namespace}:{0}:journal`, '-', '+');
+  return entries
+    .filter(([, fields]) => fields.includes('presence'))
+    .map(([, fields]) => ((JSON.parse(fields.at(-1) as string) as { here: boolean }).here ? '+' : '-'))
+    .join('');
+}
+
+test('a process that was suspended for longer than a lease doesn’t tell its people gone before they can renew', async () => {
+  const config = testConfig(redis, { leaseMs: 4000 });
+  const { url, suspend, resume } = await spawnService(config);
+  const person = await Person.logIn(url);
+  await person.send('/api/confirm', { rooms: 'lobby' });
+  // Past the time that it waits for after its start.
+  await pause(config.leaseMs / 2);
+  await person.send('/api/confirm', { rooms: 'lobby' });
+  suspend();
+  await pause(config.leaseMs + 4000);
+  resume();
+  await pause(1000);
+  await person.send('/api/confirm', { rooms: 'lobby' });
+  await pause(config.leaseMs / 2);
+  expect(await journalled(config.namespace)).toBe('+');
+}, 60_000);
+
+test('comings and goings are paced, so that nobody can fill the journal with them', async () => {
+  const { config, url, watching } = await serve({ leaseMs: 20_000 });
+  const person = await Person.logIn(url);
+  const statuses = new Set<number>();
+  for (let i = 0; i < 150 && !statuses.has(429); i++) {
+    statuses.add((await person.send('/api/confirm', { rooms: 'lobby' })).status);
+    const res = await person.send('/api/rooms/lobby/leave', {});
+    statuses.add(res.status);
+    if (res.status === 429) expect(await res.json()).toMatchObject({ error: { code: 'too_fast' } });
+  }
+  expect([...statuses].sort()).toEqual([200, 204, 429]);
+  const told = (await journalled(config.namespace)).length;
+  expect(told).toBeLessThan(220);
+  // Whoever only stays isn't counted.
+  const other = await Person.logIn(url);
+  for (let i = 0; i < 10; i++)
+    expect((await other.send('/api/confirm', { rooms: 'lobby' })).status).toBe(204);
+  expect((await people(watching)).people).toContainEqual({ ...other.user, guest: true });
+});
+
+/** Presence in a namespace of its own, without a service. */
+function bare(presenceListed = 100) {
+  const keys = new Keys(testConfig(redis).namespace);
+  const pace = new Pace(redis.client, keys.presencePacePrefix, { burst: 1000, perSecond: 1000 });
+  const open = () =>
+    new Presence(redis.client, keys, pace, { leaseMs: 20_000, presenceListed, journalEntries: 1000 });
+  const room = 'main/lobby' as RoomKey;
+  const user = { id: 'u', name: 'U', guest: true };
+  return { keys, open, room, user, userKey: userKeyOf('main', user) };
+}
+
+test('a confirmation that a log-out overtakes leaves nobody behind', async () => {
+  const { keys, open, room, user, userKey } = bare();
+  await redis.client.hset(keys.room(room), 'title', 'Lobby');
+  const presence = open();
+  const identity = { site: 'main', user, userKey, holder: 'h', untilMs: 0 } satisfies Identity;
+  let isKnown = true;
+  const authority = {
+    isTicketLasting: true,
+    identify: async () => {
+      if (!isKnown) throw new Refusal('no_session', 'none');
+      // It ends right after it was asked for, which drops presence before this confirmation renews it.
+      isKnown = false;
+      await presence.drop(userKey);
+      return identity;
+    },
+    renew: async () => {},
+  } as Partial<Authority> as Authority;
+  const leases = new Leases(redis.client, keys, 20_000);
+  const confirmed = confirmStream({ authority, leases, presence }, {} as Ticket, {
+    rooms: ['lobby' as never],
+  });
+  await expect(confirmed).rejects.toMatchObject({ code: 'no_session' });
+  expect(await presence.list(room)).toMatchObject({ count: 0, people: [] });
+});
+
+test('in a crowd, somebody whom another process took out is soon here again by renewing', async () => {
+  const { keys, open, room, user, userKey } = bare(1);
+  await redis.client.hset(keys.room(room), 'title', 'Lobby');
+  const [here, elsewhere] = [open(), open()];
+  for (const id of ['a', 'b', 'c']) await elsewhere.renew([room], `main/${id}`, { ...user, id });
+  await here.renew([room], userKey, user);
+  await elsewhere.drop(userKey, [room]);
+  // What is told in a small room isn't told here; a twentieth of a lease is how long it may go unnoticed.
+  await pause(1100);
+  await here.renew([room], userKey, user);
+  expect(await here.list(room)).toMatchObject({ count: 4 });
+});
+
 test('with no process left, all that Redis holds of presence expires', async () => {
-  const { config, servers, url } = await serve({ leaseMs: 2500 });
+  const { config, servers, url } = await serve();
   const person = await Person.logIn(url);
   await person.send('/api/confirm', { rooms: 'lobby' });
   await (servers[0] as RunningServer).close();
   const keys = await traces(config.namespace);
   expect(keys).toHaveLength(4);
-  for (const key of keys) expect(await redis.client.pttl(key)).toBeGreaterThan(2500);
+  for (const key of keys) expect(await redis.client.pttl(key)).toBeGreaterThan(LEASE_MS);
   await waitFor('no trace', async () => (await traces(config.namespace)).length === 0, 12_000);
 });
 
-test('in a room with more people than are listed, comings and goings aren’t told and the count is right', async () => {
+test('in a room with more people than are listed, comings and goings aren’t told but for the first and the last, and the count is right', async () => {
   const { url, comings, watching } = await serve({ presenceListed: 3, leaseMs: 20_000 });
   const crowd = await Promise.all(Array.from({ length: 6 }, () => Person.logIn(url)));
   for (const person of crowd) await person.send('/api/confirm', { rooms: 'lobby' });
   const listed = await people(watching);
-  expect(listed.count).toBe(6);
+  expect(listed).toMatchObject({ count: 6, listed: 3 });
   expect(listed.people).toHaveLength(3);
   for (const person of crowd.slice(0, 3)) await person.send('/api/session/end', {});
   expect((await people(watching)).count).toBe(3);
   await crowd[3]?.send('/api/session/end', {});
-  await waitFor('the last', () => comings().length >= 4);
+  await waitFor('the last', () => comings().length >= 6);
   await pause(200);
   expect(comings().map(({ user, here }) => [(user as { id: string }).id, here])).toEqual([
-    ...crowd.slice(0, 3).map(({ user }) => [user.id, true]),
+    // The one that makes a crowd, and the one that ends it, are told as well: whoever hears of them knows to ask anew.
+    ...crowd.slice(0, 4).map(({ user }) => [user.id, true]),
+    [crowd[2]?.user.id, false],
     [crowd[3]?.user.id, false],
   ]);
 });

@@ -67,7 +67,7 @@ test('a cursor ahead of this process’ window is no rollback, and nothing at or
   const bounds = { entries: 10, bytes: 1e6 };
   const old = await readJournalEnd(redis.client, keys, bounds);
   const delivery = new Delivery(new LogReader(redis.client, keys), config, {
-    rolledBack: () => {},
+    refilled: () => {},
     failed: (error) => {
       throw error;
     },

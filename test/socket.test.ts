@@ -1,13 +1,15 @@
 import { once } from 'node:events';
-import { createServer, request } from 'node:http';
+import { createServer, type IncomingMessage, request } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
+import type { Duplex } from 'node:stream';
 import express from 'express';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { WebSocket } from 'ws';
+import { WebSocket, WebSocketServer } from 'ws';
 import type { Config } from '../src/config.ts';
-import { createThroughline } from '../src/library.ts';
-import type { RunningServer } from '../src/server.ts';
+import type { UserHook } from '../src/http/authority.ts';
+import { createThroughline, type ThroughlineOptions } from '../src/library.ts';
+import { type RunningServer, startServer } from '../src/server.ts';
 import { startTestRedis, type TestRedis } from './support/redis.ts';
 import { Person, startTestServer, testConfig, type WireEvent } from './support/service.ts';
 import { waitFor } from './support/wait-for.ts';
@@ -183,7 +185,7 @@ describe('a WebSocket', () => {
   });
 
   test('that takes nothing is not written to and falls behind; one that stalls is ended', async () => {
-    const { person, url } = await serve({
+    const { person, servers, url } = await serve({
       stallMs: 1500,
       windowEntries: 20,
       windowBytes: 200_000,
@@ -202,12 +204,13 @@ describe('a WebSocket', () => {
     const before = process.memoryUsage().rss;
     const text = '💬'.repeat(3900);
     for (let i = 0; i < 800; i++) await person.post(`${i} ${text}`);
-    // 12 readers × 12 MB would be 150 MB if they were buffered for; the sockets’ own buffers are the kernel’s.
-    expect(process.memoryUsage().rss - before).toBeLessThan(100 * 1024 * 1024);
+    // 13 readers × 12.5 MB would be 160 MB if they were buffered for; the sockets’ own buffers are the kernel’s.
+    expect(process.memoryUsage().rss - before).toBeLessThan(140 * 1024 * 1024);
     clearInterval(hesitating);
     slow.webSocket.resume();
-    // What was sent before is read first, and whoever reads in time wasn't stalled.
-    await new Promise((resolve) => setTimeout(resolve, 3000));
+    // What was sent before is read first, and whoever reads in time wasn't stalled: they resume when all have been ended.
+    const server = servers[0] as RunningServer;
+    await waitFor('the stalled to be ended', () => server.readers === 1, 20_000);
     for (const { webSocket } of stalled) webSocket.resume();
     expect(await Promise.all(stalled.map(({ closed }) => closed))).toEqual(
       stalled.map(() => ({ code: 1006, reason: '' })),
@@ -253,7 +256,6 @@ describe('an upgrade is refused in HTTP, in the API’s shape', () => {
     expect(await refused(cookie, '/api/stream?rooms=lobby')).toEqual([404, 'not_found']);
     expect(await refused(cookie, '/elsewhere')).toEqual([404, 'not_found']);
     expect(await refused({ ...cookie, 'Sec-WebSocket-Key': 'short' })).toEqual([400, 'malformed_body']);
-    expect(await refused({ ...cookie, Upgrade: 'h2c' })).toEqual([400, 'malformed_body']);
     expect(await refused({ Cookie: 'throughline.sid=s:made.up' })).toEqual([401, 'no_session']);
   });
 
@@ -291,7 +293,87 @@ describe('an upgrade is refused in HTTP, in the API’s shape', () => {
   });
 });
 
-test('mounted in another application, the host’s user listens by WebSocket and is here', async () => {
+describe('a request that asks for an upgrade to something else', () => {
+  /** What a connection answers, as text, until it has been quiet for a moment. */
+  async function exchange(url: string, ...requests: string[]) {
+    const socket = connect(Number(new URL(url).port), '127.0.0.1');
+    let got = '';
+    socket.on('data', (bytes) => {
+      got += bytes;
+    });
+    for (const [i, asked] of requests.entries()) {
+      socket.write(asked);
+      await waitFor(`answer ${i + 1}`, () => got.split('HTTP/1.1 ').length > i + 1);
+    }
+    await waitFor('its end', () => /\}\s*$/.test(got));
+    socket.destroy();
+    return got.split('HTTP/1.1 ').slice(1);
+  }
+  const H2C = 'Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n';
+
+  test('is answered as if it hadn’t, on a connection that is kept', async () => {
+    const { url } = await serve();
+    const asked = `GET /healthz HTTP/1.1\r\nHost: x\r\n${H2C}\r\n`;
+    const answers = await exchange(url, asked, asked, 'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n');
+    for (const answer of answers) {
+      expect(answer).toMatch(/^200 OK/);
+      expect(answer).toMatch(/\{"status":"up"\}/);
+      expect(answer).toMatch(/connection: keep-alive/i);
+    }
+    expect(answers).toHaveLength(3);
+    const [last] = await exchange(url, asked.replace('Upgrade, ', 'Upgrade, close, '));
+    expect(last).toMatch(/connection: close/i);
+  });
+
+  test('has its body read, whole or in pieces', async () => {
+    const { url, person } = await serve();
+    const head = `POST /api/rooms/lobby/messages HTTP/1.1\r\nHost: x\r\nCookie: ${person.cookie}\r\nContent-Type: application/json\r\n${H2C}`;
+    const text = JSON.stringify({ text: 'häppy 👋'.repeat(300) });
+    const [whole] = await exchange(url, `${head}Content-Length: ${Buffer.byteLength(text)}\r\n\r\n${text}`);
+    expect(whole).toMatch(/^201 /);
+    const socket = connect(Number(new URL(url).port), '127.0.0.1');
+    let got = '';
+    socket.on('data', (bytes) => {
+      got += bytes;
+    });
+    socket.write(`${head}Transfer-Encoding: chunked\r\n\r\n4\r\n{"te\r\n`);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    socket.write('d\r\nxt":"pieces"}\r\n0\r\n\r\n');
+    await waitFor('the answer', () => got.startsWith('HTTP/1.1 201'));
+    socket.destroy();
+    expect((await person.history()).events.map(({ text }) => text)).toEqual([
+      'häppy 👋'.repeat(300),
+      'pieces',
+    ]);
+  });
+});
+
+test('upgrades have a line in the log, as requests have, without their queries', async () => {
+  const lines: Record<string, unknown>[] = [];
+  const write = (line: string) => void lines.push(JSON.parse(line));
+  const server = await startServer(testConfig(redis), pino({ level: 'info' }, { write }));
+  running.push(server);
+  const person = await Person.logIn(server.url);
+  const { hello, webSocket } = open(server.url, { Cookie: person.cookie });
+  await hello();
+  webSocket.terminate();
+  await refusalOf(server.url, {});
+  await refusalOf(server.url, {}, '/elsewhere?a=secret');
+  const logged = () => lines.filter(({ path }) => path === '/api/socket' || path === '/elsewhere');
+  await waitFor('three lines', () => logged().length === 3);
+  expect(logged()).toEqual(
+    expect.arrayContaining(
+      [101, 401, 404].map((status) => expect.objectContaining({ method: 'GET', status, msg: 'request' })),
+    ),
+  );
+  expect(JSON.stringify(lines)).not.toContain('secret');
+});
+
+/** The chat in an application that has its own log-in, and perhaps WebSockets of its own. */
+async function mount(
+  options: ThroughlineOptions = {},
+  own: (req: IncomingMessage, socket: Duplex) => void = () => {},
+) {
   const { namespace } = testConfig(redis);
   const chat = await createThroughline({
     user: (req) => {
@@ -302,16 +384,100 @@ test('mounted in another application, the host’s user listens by WebSocket and
     namespace,
     basePath: '/talk',
     log: pino({ level: 'silent' }),
+    ...options,
   });
   const app = express().use('/talk', chat.router);
-  const server = createServer(app).on('upgrade', chat.upgrade).listen(0, '127.0.0.1');
+  const server = createServer(app).on('upgrade', chat.upgrade).on('upgrade', own).listen(0, '127.0.0.1');
   await once(server, 'listening');
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/talk`;
+  const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const close = async () => {
+    await chat.close();
+    server.closeAllConnections();
+    server.close();
+  };
+  return { chat, origin, url: `${origin}/talk`, close };
+}
+
+test('where the host’s log-in is used, only a request of its own confirms a WebSocket: a log-out ends it', async () => {
+  const loggedIn = new Set(['u/7']);
+  const seen = new WeakSet<object>();
+  const user: UserHook = (req) => {
+    // A host's session, parsed once a request.
+    const id = req.get('x-user') ?? '';
+    if (!seen.has(req) && !loggedIn.has(id)) return undefined;
+    seen.add(req);
+    return { id, name: 'U' };
+  };
+  const settings = { heartbeatMs: 200, confirmMs: 700, leaseMs: 1500 };
+  const { url, close } = await mount({ user, ...settings });
   try {
-    expect(await refusalOf(url, {})).toMatchObject({ status: 401, code: 'no_session' });
     const { hello, webSocket, heard, closed } = open(url, { 'X-User': 'u/7' }, 'rooms=lobby&confirm=1');
     const { nonce } = await hello();
-    webSocket.send(JSON.stringify({ kind: 'confirm', nonce, rooms: ['lobby'] }));
+    const confirmation = JSON.stringify({ nonce, rooms: ['lobby'] });
+    const headers = { 'X-User': 'u/7', 'Content-Type': 'application/json' };
+    const post = () => fetch(`${url}/api/confirm`, { method: 'POST', headers, body: confirmation });
+    const timer = setInterval(() => {
+      webSocket.send(JSON.stringify({ kind: 'confirm', nonce, rooms: ['lobby'] }));
+      void post();
+    }, 300);
+    webSocket.once('close', () => clearInterval(timer));
+    expect((await post()).status).toBe(204);
+    await new Promise((resolve) => setTimeout(resolve, 2000));
+    expect(webSocket.readyState).toBe(WebSocket.OPEN);
+    loggedIn.clear();
+    await closed;
+    expect(heard.at(-1)).toMatchObject({ kind: 'bye', code: 'not_confirmed' });
+  } finally {
+    await close();
+  }
+});
+
+test('a host’s hook may ask an upgrade what it asks requests, as the proxies in front tell it', async () => {
+  const asked: unknown[] = [];
+  const user: UserHook = (req) => {
+    asked.push([req.ip, req.protocol, req.secure, req.hostname, req.query['rooms']]);
+    return { id: 'u', name: 'U' };
+  };
+  const { url, close } = await mount({ user, trustProxy: 1 });
+  try {
+    const headers = { 'X-Forwarded-For': '192.0.2.7', 'X-Forwarded-Proto': 'https' };
+    const { hello } = open(url, headers);
+    await hello();
+    expect(asked[0]).toEqual(['192.0.2.7', 'https', true, '127.0.0.1', 'lobby']);
+  } finally {
+    await close();
+  }
+});
+
+test('a host’s own WebSockets are left to it', async () => {
+  const own = new WebSocketServer({ noServer: true });
+  const { origin, close } = await mount({}, (req, socket) => {
+    if (req.url !== '/own') return;
+    // A host may take its time to find out who asks.
+    setTimeout(() => own.handleUpgrade(req, socket, Buffer.alloc(0), (ws) => ws.send('the host’s')), 100);
+  });
+  try {
+    const webSocket = new WebSocket(`${origin.replace('http', 'ws')}/own`);
+    const [message] = await once(webSocket, 'message');
+    expect(String(message)).toBe('the host’s');
+    webSocket.terminate();
+    expect(await refusalOf(origin, {}, '/talk/elsewhere')).toMatchObject({ status: 404 });
+  } finally {
+    await close();
+  }
+});
+
+test('mounted in another application, the host’s user listens by WebSocket and is here', async () => {
+  const { chat, url, close } = await mount();
+  try {
+    expect(await refusalOf(url, {})).toMatchObject({ status: 401, code: 'no_session' });
+    const { hello, heard, closed } = open(url, { 'X-User': 'u/7' }, 'rooms=lobby&confirm=1');
+    const { nonce } = await hello();
+    await fetch(`${url}/api/confirm`, {
+      method: 'POST',
+      headers: { 'X-User': 'u/7', 'Content-Type': 'application/json' },
+      body: JSON.stringify({ nonce, rooms: ['lobby'] }),
+    });
     const user = { id: 'u/7', name: 'Name of u/7', guest: false };
     await waitFor('presence', () => heard.find(({ kind }) => kind === 'presence'));
     expect(heard.find(({ kind }) => kind === 'presence')).toMatchObject({ room: 'lobby', user, here: true });
@@ -320,7 +486,6 @@ test('mounted in another application, the host’s user listens by WebSocket and
     await chat.close();
     expect((await closed).code).toBe(1001);
   } finally {
-    await chat.close();
-    server.close();
+    await close();
   }
 });

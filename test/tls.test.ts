@@ -59,6 +59,26 @@ test('a renewed certificate is served without a restart, and plain HTTP is sent 
   }
 });
 
+test('a request that asks for another upgrade is answered over TLS, too, on a connection that is kept', async () => {
+  await renewCertificate('h2c.example');
+  const server = await startTestServer(testConfig(redis, paths()));
+  const port = Number(new URL(server.url).port);
+  const socket = connect({ port, host: '127.0.0.1', rejectUnauthorized: false });
+  try {
+    let got = '';
+    socket.on('data', (bytes) => {
+      got += bytes;
+    });
+    for (const answers of [1, 2]) {
+      socket.write('GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n');
+      await waitFor('the answer', () => got.split('{"status":"up"}').length === answers + 1);
+    }
+  } finally {
+    socket.destroy();
+    await server.close();
+  }
+});
+
 test('a certificate that can’t be read stops the start with one sentence', async () => {
   const config = testConfig(redis, { tlsCert: '/nowhere/cert.pem', tlsKey: '/nowhere/key.pem' });
   await expect(startTestServer(config)).rejects.toThrow(/TLS_CERT or TLS_KEY can’t be read/);

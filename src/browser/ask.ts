@@ -1,3 +1,5 @@
+const PASSING = /^(blocked|unreachable|unavailable|unsure|too_fast|internal)$/;
+
 /** The service said no (`code` as in the README's table of refusals), or couldn't be asked. */
 export class Refused extends Error {
   /** A refusal's code; `unreachable`: no answer; `blocked`: something else than the service answered. */
@@ -16,8 +18,7 @@ export class Refused extends Error {
 
   /** Whether the same may succeed later. */
   get isPassing(): boolean {
-    const { status } = this;
-    return this.code === 'blocked' || status === undefined || status >= 500 || status === 429;
+    return PASSING.test(this.code);
   }
 }
 
@@ -28,6 +29,9 @@ export interface Access {
   readonly fetch: typeof fetch;
 }
 
+/** What the service's codes look like; a gateway's JSON error has another. A test holds the table of refusals to it. */
+const CODES =
+  /^(no_session|\w+_(body|field|refused|found|allowed|taken|exists|reused|user|rooms|large|type|fast)|internal|unavailable|unsure)$/;
 const ANSWER_WITHIN_MS = 15_000;
 
 /** Sends a request; the answer's head is waited for, not its body. `unreachable` if there is none. */
@@ -50,8 +54,12 @@ export async function send(
       ...(body && { body: JSON.stringify(body) }),
     });
   } catch {
-    throw new Refused('unreachable', 'The service can’t be reached.');
+    throw unreachable();
   }
+}
+
+function unreachable(): Refused {
+  return new Refused('unreachable', 'The service can’t be reached.');
 }
 
 /** What an answer that isn't the one hoped for says: the service's own refusal, or `blocked`. */
@@ -60,18 +68,20 @@ export async function refusalIn(response: Response): Promise<Refused> {
   return refusalOf(text, response.status, response.headers.get('Retry-After'));
 }
 
-/** The refusal that a body is; `blocked` where it isn't the service's. */
+/** The refusal that a body is; `blocked` where it isn't the service's, whose codes are a closed set. */
 export function refusalOf(text: string, status: number, retryAfter?: string | null): Refused {
+  const asked = Number(retryAfter ?? 0);
   try {
     const { error } = JSON.parse(text);
-    if (typeof error.code === 'string') {
-      const seconds = error.retryAfter ?? Number(retryAfter ?? 0);
-      return new Refused(error.code, String(error.message), status, seconds * 1000 || undefined);
+    if (CODES.test(error.code)) {
+      const waitMs = (error.retryAfter ?? asked) * 1000;
+      return new Refused(error.code, String(error.message), status, waitMs || undefined);
     }
   } catch {
     // Not ours.
   }
-  return new Refused('blocked', `Something on the way answered with ${status}.`, status);
+  const waitMs = status === 429 || status === 503 ? asked * 1000 : 0;
+  return new Refused('blocked', `Something on the way answered with ${status}.`, status, waitMs || undefined);
 }
 
 interface Question {
@@ -96,7 +106,7 @@ export async function ask<T>(
     if (response.status === 204) return undefined as T;
     if (!response.ok) throw await refusalIn(response);
     const text = await response.text().catch(() => {
-      throw new Refused('unreachable', 'The answer broke off.');
+      throw unreachable();
     });
     try {
       return JSON.parse(text) as T;

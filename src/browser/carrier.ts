@@ -6,8 +6,11 @@ import type { LineEnd } from './ladder.ts';
 export interface LineListener {
   /** An event as it came, with the cursor that it leads to, if it says so. */
   event(event: WireEvent, cursor: string | undefined): void;
-  /** A poll was answered: all up to `cursor` has been told; `hasMore`: there is more at once. */
-  answered(cursor: string, hasMore: boolean): void;
+  /**
+   * A poll was answered: all up to `cursor` has been told. `hasMore`: there is more at once. `tookMs`: how long the
+   * answer took, if it wasn't held.
+   */
+  answered(cursor: string, hasMore: boolean, tookMs: number | undefined): void;
   /** It ended by itself. The last call. */
   ended(end: LineEnd): void;
 }
@@ -24,8 +27,6 @@ export interface Asking {
 
 /** A connection that is open, or about to be. */
 export interface OpenLine {
-  /** Says that the stream of this nonce arrives, if the carrier has a way of its own for that. */
-  confirm?(nonce: string): boolean;
   close(): void;
 }
 
@@ -50,7 +51,7 @@ export function endOf(error: unknown): LineEnd {
   if (!(error instanceof Refused)) return { how: 'foreign' };
   const { code, isPassing, retryAfterMs } = error;
   if (code === 'unreachable') return { how: 'unreachable' };
-  if (code === 'blocked') return { how: 'foreign' };
+  if (code === 'blocked') return { how: 'foreign', ...(retryAfterMs && { retryMs: retryAfterMs }) };
   return { how: 'refused', code, isFinal: !isPassing, ...(retryAfterMs && { retryMs: retryAfterMs }) };
 }
 

@@ -100,10 +100,13 @@ export class ThroughlineClient {
   #progress: Progress | undefined;
   #shared: SharedFeed | undefined;
   #outbox: Outbox | undefined;
+  #outboxOf: string | undefined;
   #keptIn: OutboxStore['kind'] | undefined;
   #adopting: ReturnType<typeof setInterval> | undefined;
   readonly #stopListening: () => void;
-  #interrupt: () => void = () => {};
+  readonly #interrupts = new Set<() => void>();
+  #adding: Promise<unknown> = Promise.resolve();
+  #hasEnded = false;
   #isHidden = false;
   #isSuspended = false;
   #isClosed = false;
@@ -139,14 +142,14 @@ export class ThroughlineClient {
   /** Logs a guest in. Rejects with `Refused`: `name_taken`, `invalid_field`, … */
   async logIn(name: string): Promise<User> {
     const { user } = await this.#ask<{ user: User }>('/session', { name });
-    this.#user = user;
+    this.#become(user);
     return user;
   }
 
   /** Who is logged in here. */
   async whoAmI(): Promise<User | undefined> {
     const { user } = await this.#ask<{ user: User | null }>('/session');
-    this.#user = user ?? undefined;
+    this.#become(user ?? undefined);
     return this.#user;
   }
 
@@ -170,72 +173,77 @@ export class ThroughlineClient {
     query: { readonly before?: string; readonly after?: string; readonly limit?: number } = {},
   ): Promise<Page> {
     const given = Object.entries(query).filter(([, value]) => value !== undefined);
-    return this.#ask(`/rooms/${room}/messages?${new URLSearchParams(given as [string, string][])}`);
+    return this.#ask(`${roomPath(room)}/messages?${new URLSearchParams(given as [string, string][])}`);
   }
 
   people(room: string): Promise<People> {
-    return this.#ask(`/rooms/${room}/people`);
+    return this.#ask(`${roomPath(room)}/people`);
   }
 
   /**
    * Follows rooms: resolves with the latest page of each, and from then on tells everything after it, once and in
-   * order. Waits out what will pass. Rejects with `Refused` otherwise (`no_session`, `room_not_found`).
+   * order. Waits out what will pass. Rejects with `Refused` otherwise (`no_session`, `room_not_found`, `closed`).
    */
   async connect(rooms: readonly string[] = []): Promise<Map<string, Page>> {
-    const user = this.#user ?? (await this.#insist(() => this.whoAmI()));
+    const known = this.#hasEnded ? undefined : this.#user;
+    const user = known ?? (await this.#insist(() => this.whoAmI()));
     if (!user) throw new Refused('no_session', 'Nobody is logged in.', 401);
+    this.#hasEnded = false;
     await this.#openOutbox(user);
-    if (this.#options.cursor !== undefined) {
+    if (this.#progress && !this.#feed) this.#start(this.#progress.cursor);
+    const { cursor } = this.#options;
+    if (cursor !== undefined && !this.#progress) {
       for (const room of rooms) this.#rooms.add(room);
-      this.#start(this.#options.cursor);
+      this.#start(cursor);
       return new Map();
     }
-    const pages = await Promise.all(
-      rooms.map(async (room) => [room, await this.#insist(() => this.history(room))] as const),
-    );
-    for (const [room, { cursor }] of pages) {
-      this.#rooms.add(room);
-      this.#loaded.set(room, cursor);
-    }
-    if (pages.length > 0) this.#start(pages.map(([, { cursor }]) => cursor).reduce(earlierCursor));
-    return new Map(pages);
+    return this.#add(async () => {
+      if (this.#rooms.size > 0) {
+        const pages = new Map<string, Page>();
+        for (const room of rooms) pages.set(room, await this.#follow(room));
+        return pages;
+      }
+      const pages = await Promise.all(
+        rooms.map(async (room) => [room, await this.#insist(() => this.history(room))] as const),
+      );
+      this.#begin(pages);
+      return new Map(pages);
+    });
   }
 
   /** Becomes a member of a room and follows it. */
   async join(room: string): Promise<Page> {
-    await this.#ask(`/rooms/${room}/join`, {});
+    await this.#ask(`${roomPath(room)}/join`, {});
     return this.follow(room);
   }
 
   /** Ends the membership, and no longer follows. */
   async leave(room: string): Promise<void> {
-    await this.#ask(`/rooms/${room}/leave`, {});
+    await this.#ask(`${roomPath(room)}/leave`, {});
     this.unfollow(room);
   }
 
   /** Follows one more room: its latest page, and from then on everything after it. */
-  async follow(room: string): Promise<Page> {
-    const isNew = !this.#rooms.has(room);
-    this.#rooms.add(room);
-    if (isNew && this.#progress) {
-      // Registered first, so that nothing passes between the page and what is told.
-      this.#held.set(room, []);
-      this.#start(this.#progress.cursor);
-    }
+  follow(room: string): Promise<Page> {
+    return this.#add(() => this.#follow(room));
+  }
+
+  /** The latest page of a room that is followed; after a `gap`, say. What is told from then on isn't in it. */
+  async reload(room: string): Promise<Page> {
+    const held = this.#held.get(room) ?? [];
+    this.#held.set(room, held);
     try {
       const page = await this.#insist(() => this.history(room));
       this.#loaded.set(room, page.cursor);
-      if (!this.#progress) this.#start(page.cursor);
-      setTimeout(() => this.#release(room));
       return page;
-    } catch (error) {
-      if (isNew) this.unfollow(room);
-      throw error;
+    } finally {
+      // Only once whoever asked has the page.
+      setTimeout(() => this.#release(room, held));
     }
   }
 
   unfollow(room: string): void {
-    this.#rooms.delete(room);
+    if (!this.#rooms.delete(room)) return;
     this.#loaded.delete(room);
     this.#held.delete(room);
     if (this.#progress) this.#start(this.#progress.cursor);
@@ -272,7 +280,7 @@ export class ThroughlineClient {
 
   /** Look again now: the network is back, the page is shown again. Browsers' own events do this by themselves. */
   wake(why: 'online' | 'shown'): void {
-    this.#interrupt();
+    for (const interrupt of this.#interrupts) interrupt();
     this.#feed?.wake(why);
     this.#outbox?.wake();
   }
@@ -286,13 +294,14 @@ export class ThroughlineClient {
   /** Lets go of the connection, keeping its place. Browsers' own events do this by themselves. */
   suspend(): void {
     this.#isSuspended = true;
-    this.#feed?.close();
-    this.#feed = undefined;
+    if (this.#shared) this.#shared.leave();
+    else this.#letGo();
   }
 
   /** Goes on from where it was suspended. */
   resume(): void {
     this.#isSuspended = false;
+    this.#shared?.come();
     if (this.#progress) this.#start(this.#progress.cursor);
     this.#outbox?.wake();
   }
@@ -300,50 +309,102 @@ export class ThroughlineClient {
   /** Ends everything; what is in the outbox stays there for the next client. Safe to call twice. */
   close(): void {
     this.#isClosed = true;
-    this.#interrupt();
+    for (const interrupt of this.#interrupts) interrupt();
     this.#stopListening();
     clearInterval(this.#adopting);
-    this.#feed?.close();
-    this.#feed = undefined;
+    this.#letGo();
     this.#outbox?.close();
+  }
+
+  #letGo(): void {
+    this.#feed?.close();
+    this.#feed = this.#shared = undefined;
   }
 
   #ask<T>(path: string, body?: object): Promise<T> {
     return ask(this.#access, `/api${path}`, { body });
   }
 
+  /** Another user has another connection, another outbox, and stands nowhere yet. */
+  #become(user: User | undefined): void {
+    if (this.#user && user?.id !== this.#user.id) {
+      this.#letGo();
+      this.#progress = undefined;
+      this.#rooms.clear();
+      this.#loaded.clear();
+      this.#held.clear();
+      this.#outbox?.close();
+      this.#outbox = this.#outboxOf = undefined;
+      clearInterval(this.#adopting);
+    }
+    this.#user = user;
+  }
+
   /** Asks until there is an answer or a refusal for good. */
   async #insist<T>(question: () => Promise<T>): Promise<T> {
-    for (let tries = 0; ; tries++) {
+    for (let tries = 0; !this.#isClosed; tries++) {
       try {
-        return await question();
+        const answer = await question();
+        if (this.#isClosed) break;
+        return answer;
       } catch (error) {
-        if (!(error instanceof Refused && error.isPassing) || this.#isClosed) throw error;
+        if (!(error instanceof Refused && error.isPassing)) throw error;
+        if (this.#isClosed) break;
         const waitMs =
           (error.retryAfterMs ?? 0) + Math.random() * Math.min(MAX_RETRY_MS, RETRY_MS * 2 ** tries);
         const { code } = error;
         const reason = code === 'unreachable' || code === 'blocked' ? code : 'busy';
         if (!this.#feed) this.#tellState({ phase: 'offline', reason, nextTryAt: Date.now() + waitMs });
         await new Promise<void>((resolve) => {
-          const timer = setTimeout(resolve, waitMs);
-          this.#interrupt = () => {
+          const go = () => {
             clearTimeout(timer);
+            this.#interrupts.delete(go);
             resolve();
           };
+          const timer = setTimeout(go, waitMs);
+          this.#interrupts.add(go);
         });
       }
     }
+    throw new Refused('closed', 'This client was closed.');
+  }
+
+  /** Rooms are added one after the other, so that each begins where the others stand by then. */
+  #add<T>(act: () => Promise<T>): Promise<T> {
+    const added = this.#adding.then(act);
+    this.#adding = added.catch(() => {});
+    return added;
+  }
+
+  async #follow(room: string): Promise<Page> {
+    if (this.#rooms.has(room)) return this.reload(room);
+    const page = await this.#insist(() => this.history(room));
+    if (this.#progress && this.#rooms.size > 0) {
+      // The room is there. It is registered now and then read again, so that nothing passes between the two.
+      this.#rooms.add(room);
+      this.#held.set(room, []);
+      this.#start(this.#progress.cursor);
+      return this.reload(room);
+    }
+    this.#begin([[room, page]]);
+    return page;
+  }
+
+  /** Begins to follow rooms, having followed none, where the earliest of their pages ends. */
+  #begin(pages: readonly (readonly [string, Page])[]): void {
+    for (const [room, { cursor }] of pages) {
+      this.#rooms.add(room);
+      this.#loaded.set(room, cursor);
+    }
+    this.#progress = undefined;
+    if (pages.length > 0) this.#start(pages.map(([, { cursor }]) => cursor).reduce(earlierCursor));
   }
 
   /** Follows the rooms from a cursor, whatever was followed before. */
   #start(cursor: string): void {
     this.#progress ??= new Progress(cursor);
     if (this.#isClosed || this.#isSuspended) return;
-    if (this.#rooms.size === 0) {
-      this.#feed?.close();
-      this.#feed = undefined;
-      return;
-    }
+    if (this.#rooms.size === 0) return this.#letGo();
     if (!this.#feed) {
       this.#feed = this.#openFeed();
       this.#feed.rest(this.#isHidden);
@@ -397,9 +458,7 @@ export class ThroughlineClient {
       heartbeatMs: undefined,
     };
     const answer = await pollOnce(asking, 0, false);
-    const events = placed(answer).flatMap(({ event, cursor }) =>
-      'room' in event ? [{ event, cursor }] : [],
-    );
+    const events = placed(answer).filter((one): one is typeof one & { event: News } => 'room' in one.event);
     return { events, cursor: answer.cursor, more: answer.more };
   }
 
@@ -432,8 +491,8 @@ export class ThroughlineClient {
   }
 
   /** The room's history is loaded: what came meanwhile, and isn't in it, is told. */
-  #release(room: string): void {
-    const held = this.#held.get(room) ?? [];
+  #release(room: string, held: News[]): void {
+    if (this.#held.get(room) !== held) return;
     this.#held.delete(room);
     const loaded = this.#loaded.get(room);
     for (const event of held) {
@@ -447,8 +506,12 @@ export class ThroughlineClient {
     this.#state = state;
     this.#emit('state', state);
     if (state.phase === 'live') this.#outbox?.wake();
-    if (state.phase === 'offline' && state.nextTryAt === undefined)
+    if (state.phase === 'offline' && state.nextTryAt === undefined) {
+      this.#outbox?.pause();
+      this.#letGo();
+      this.#hasEnded = true;
       this.#emit('ended', { reason: state.reason });
+    }
   }
 
   #emit<K extends keyof ClientEvents>(name: K, event: ClientEvents[K]): void {
@@ -465,29 +528,40 @@ export class ThroughlineClient {
   }
 
   async #openOutbox(user: User): Promise<void> {
-    if (this.#outbox) return this.#outbox.resume();
+    if (this.#outboxOf === user.id) return this.#outbox?.resume();
+    this.#outbox?.close();
+    this.#outboxOf = user.id;
     const storages = {
       indexedDB: allowed(() => indexedDB) as DatabaseFactory | undefined,
       localStorage: allowed(() => localStorage),
     };
     const store = this.#options.outbox ?? (await openStore(storages));
+    if (this.#isClosed || this.#outboxOf !== user.id) return;
     this.#keptIn = store.kind;
     this.#outbox = openOutbox({
       store,
       user: user.id,
       owner: tabName(),
       send: async ({ room, text, clientId }) => {
-        const sent = await this.#ask<{ id: string }>(`/rooms/${room}/messages`, { text, clientId });
-        this.#feed?.expect(sent.id);
+        // Whoever is logged in by now must be who wrote it.
+        const body = { text, clientId, user: user.id };
+        const sent = await this.#ask<{ id: string }>(`${roomPath(room)}/messages`, body);
+        if (this.#rooms.has(room)) this.#feed?.expect(sent.id);
         return sent;
       },
       onChange: (item) => this.#emit('outbox', item),
     });
-    await this.#outbox.refresh();
+    clearInterval(this.#adopting);
     this.#adopting = setInterval(() => {
-      if (this.#shared?.isLeading ?? true) void this.#outbox?.adopt();
+      if (this.#shared?.isLeading ?? true) this.#outbox?.adopt().catch(() => {});
     }, ADOPT_EVERY_MS);
+    // What can't be read is no reason not to write.
+    await this.#outbox.refresh().catch(() => {});
   }
+}
+
+function roomPath(room: string): string {
+  return `/rooms/${encodeURIComponent(room)}`;
 }
 
 /** What a browser may deny already when it is named. */

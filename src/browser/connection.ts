@@ -11,6 +11,8 @@ import {
   type Line,
   type LineEnd,
   ladderOf,
+  lineOf,
+  linesOf,
   reasonOf,
   step,
   type Verdicts,
@@ -38,6 +40,8 @@ interface Opened {
   /** What it has told up to, whether or not it was new. */
   toldTo: string;
   isLevel: boolean;
+  /** How long it last took to bring something that wasn't waited for. */
+  latencyMs?: number;
   nonce?: string;
   leaseMs?: number;
   confirmAt?: number;
@@ -70,7 +74,9 @@ export class Connection implements Feed {
   #state: State = { phase: 'connecting' };
   #lostAt: number | undefined;
   #levelTimer: ReturnType<typeof setTimeout> | undefined;
-  #latencyMs: number | undefined;
+  #blinkTimer: ReturnType<typeof setTimeout> | undefined;
+  #clock = Date.now();
+  #lostMs = 0;
   #isClosed = false;
 
   constructor(options: ConnectionOptions, listener: FeedListener) {
@@ -99,10 +105,10 @@ export class Connection implements Feed {
 
   expect(id: string): void {
     const main = this.#ladder.main && this.#opened.get(this.#ladder.main.id);
-    const cursor = this.#progress?.cursor;
-    if (!cursor) return;
-    const posted = `${cursor.split('.', 1)[0]}.${id}`;
-    if (main && isToldAt(main.toldTo, posted)) return;
+    // A line that is still telling what was missed has this to tell last.
+    if (!main?.isLevel) return;
+    const posted = `${main.toldTo.split('.', 1)[0]}.${id}`;
+    if (isToldAt(main.toldTo, posted)) return;
     this.#posted = posted;
     this.#take({ fact: 'posted' });
   }
@@ -120,6 +126,7 @@ export class Connection implements Feed {
     this.#isClosed = true;
     clearTimeout(this.#timer);
     clearTimeout(this.#levelTimer);
+    clearTimeout(this.#blinkTimer);
     clearInterval(this.#renewing);
     this.#closeAll();
   }
@@ -133,9 +140,9 @@ export class Connection implements Feed {
   #take(fact: Fact): void {
     if (this.#isClosed) return;
     const { verdicts } = this.#ladder;
-    this.#ladder = step(this.#ladder, fact, Date.now(), Math.random);
-    const { main, beside, probe, wakeAt } = this.#ladder;
-    const wanted = [main, beside, probe].filter((line) => line !== undefined);
+    this.#ladder = step(this.#ladder, fact, this.#now(), Math.random);
+    const { wakeAt } = this.#ladder;
+    const wanted = linesOf(this.#ladder);
     for (const [id, { open }] of this.#opened) {
       if (wanted.some((line) => line.id === id)) continue;
       open.close();
@@ -145,7 +152,7 @@ export class Connection implements Feed {
       for (const line of wanted) if (!this.#opened.has(line.id)) this.#open(line, this.#progress);
     clearTimeout(this.#timer);
     if (wakeAt < Number.POSITIVE_INFINITY)
-      this.#timer = setTimeout(() => this.#take({ fact: 'time' }), Math.max(0, wakeAt - Date.now()));
+      this.#timer = setTimeout(() => this.#take({ fact: 'time' }), Math.max(0, wakeAt - this.#now()));
     if (this.#ladder.verdicts !== verdicts) this.#remember();
     this.#tellState();
   }
@@ -161,17 +168,24 @@ export class Connection implements Feed {
     };
     const listener = {
       event: (event: WireEvent, cursor: string | undefined) => this.#heard(line.id, event, cursor),
-      answered: (cursor: string, hasMore: boolean) => this.#answered(line.id, cursor, hasMore),
+      answered: (cursor: string, hasMore: boolean, tookMs: number | undefined) =>
+        this.#answered(line.id, cursor, hasMore, tookMs),
       ended: (end: LineEnd) => {
-        this.#opened.delete(line.id);
-        this.#take({ fact: 'ended', line: line.id, end });
+        if (this.#opened.delete(line.id)) this.#take({ fact: 'ended', line: line.id, end });
       },
     };
     // Whoever tries holding again starts anew.
     if (line === this.#ladder.probe && line.rung === 'long-poll')
       this.#pace.hold = { ...firstHold(this.#pace.hold.longestMs), isDripping: true };
-    const open = this.#carrier(line.rung, asking, listener);
-    this.#opened.set(line.id, { line, open, toldTo: progress.cursor, isLevel: false });
+    const toldTo = progress.cursor;
+    try {
+      const open = this.#carrier(line.rung, asking, listener);
+      this.#opened.set(line.id, { line, open, toldTo, isLevel: false });
+    } catch {
+      // What this browser denies is as if something on the way did.
+      this.#opened.set(line.id, { line, open: { close() {} }, toldTo, isLevel: false });
+      setTimeout(() => listener.ended({ how: 'foreign' }));
+    }
   }
 
   #carrier(rung: CarrierName, asking: Asking, listener: Parameters<typeof openPoll>[3]): OpenLine {
@@ -197,7 +211,7 @@ export class Connection implements Feed {
       case 'hello':
         opened.nonce = event.nonce;
         opened.leaseMs = event.lease;
-        this.#latencyMs = Date.now() - opened.line.openedAt;
+        opened.latencyMs = this.#now() - opened.line.openedAt;
         return this.#take({ fact: 'hello', line: id, heartbeatMs: event.heartbeat });
       case 'heartbeat':
         this.#tell(id, undefined, cursor);
@@ -209,6 +223,9 @@ export class Connection implements Feed {
       case 'presence':
       case 'gap':
         this.#tell(id, event, cursor);
+        if (!opened.isLevel) this.#levelSoon(opened);
+        // Where there is always news there is no heartbeat to confirm by.
+        if (lineOf(this.#ladder, id)?.provenAt !== undefined) this.#confirm(opened);
         return this.#take({ fact: 'heard', line: id, isProof: false });
       case 'bye':
         return;
@@ -217,11 +234,12 @@ export class Connection implements Feed {
     }
   }
 
-  #answered(id: number, cursor: string, hasMore: boolean): void {
+  #answered(id: number, cursor: string, hasMore: boolean, tookMs: number | undefined): void {
     const opened = this.#opened.get(id);
     if (!opened) return;
     opened.toldTo = cursor;
     opened.isLevel = !hasMore;
+    if (tookMs !== undefined) opened.latencyMs = Math.round(tookMs);
     this.#tell(id, undefined, cursor);
     this.#take({ fact: 'heard', line: id, isProof: true });
   }
@@ -250,10 +268,9 @@ export class Connection implements Feed {
 
   /** Says that the stream arrives, which renews lease and session. */
   #confirm(opened: Opened): void {
-    const { nonce, leaseMs = 0, confirmAt = 0, open } = opened;
-    if (!nonce || Date.now() < confirmAt) return;
-    opened.confirmAt = Date.now() + leaseMs / 3;
-    if (open.confirm?.(nonce)) return;
+    const { nonce, leaseMs = 0, confirmAt = 0 } = opened;
+    if (!nonce || this.#now() < confirmAt) return;
+    opened.confirmAt = this.#now() + leaseMs / 3;
     ask(this.#options.access, '/api/confirm', { body: { nonce, rooms: this.#rooms } }).catch(() => {
       opened.confirmAt = 0;
       setTimeout(() => this.#opened.has(opened.line.id) && this.#confirm(opened), CONFIRM_AGAIN_MS);
@@ -280,16 +297,28 @@ export class Connection implements Feed {
       this.#lostAt = undefined;
       const why = reasonOf(this.#ladder, line.rung);
       const { rung: carrier } = line;
-      if (!this.#opened.get(line.id)?.isLevel) return { phase: 'catching-up', carrier, why };
-      return { phase: 'live', carrier, why, latencyMs: this.#latencyMs };
+      const opened = this.#opened.get(line.id);
+      if (!opened?.isLevel) return { phase: 'catching-up', carrier, why };
+      return { phase: 'live', carrier, why, latencyMs: opened.latencyMs };
     }
-    if (offline) {
-      const nextTryAt = offline.isFinal ? undefined : (retryAt ?? main?.openedAt ?? Date.now());
-      return { phase: 'offline', reason: offline.reason, nextTryAt };
+    const now = this.#now();
+    this.#lostAt ??= now;
+    if (this.#state.phase === 'live' && now - this.#lostAt < BLINK_MS && !offline?.isFinal) {
+      clearTimeout(this.#blinkTimer);
+      this.#blinkTimer = setTimeout(() => this.#tellState(), BLINK_MS);
+      return undefined;
     }
-    this.#lostAt ??= Date.now();
-    const isBlink = this.#state.phase === 'live' && Date.now() - this.#lostAt < BLINK_MS;
-    return isBlink ? undefined : { phase: 'connecting' };
+    if (!offline) return { phase: 'connecting' };
+    const nextTryAt = offline.isFinal ? undefined : (retryAt ?? main?.openedAt ?? now);
+    return { phase: 'offline', reason: offline.reason, nextTryAt };
+  }
+
+  /** Milliseconds since 1970 by a clock that is never set back: deadlines would be waited for as long. */
+  #now(): number {
+    const now = Date.now() + this.#lostMs;
+    if (now < this.#clock) this.#lostMs += this.#clock - now;
+    this.#clock = Math.max(now, this.#clock);
+    return this.#clock;
   }
 
   #remembered(): Verdicts {

@@ -13,7 +13,7 @@ export function openStream(isPost: boolean, asking: Asking, listener: LineListen
     const query = queryOf(asking, { confirm: '1' });
     const response = isPost
       ? await send(asking.access, `/api/stream?t=${Math.random()}`, {
-          body: Object.fromEntries(new URLSearchParams(query)),
+          body: fieldsOf(query),
           accept: 'application/octet-stream',
           signal: stop.signal,
         })
@@ -53,4 +53,12 @@ export function openStream(isPost: boolean, asking: Asking, listener: LineListen
       listener.ended(end);
     });
   return { close: () => stop.abort() };
+}
+
+function fieldsOf(query: string): Record<string, string> {
+  const fields: Record<string, string> = {};
+  new URLSearchParams(query).forEach((value, name) => {
+    fields[name] = value;
+  });
+  return fields;
 }

@@ -16,8 +16,8 @@ export type LineEnd =
   | { readonly how: 'cut' }
   /** No answer at all. */
   | { readonly how: 'unreachable' }
-  /** Something else than the service answered. */
-  | { readonly how: 'foreign' }
+  /** Something else than the service answered, perhaps asking for patience. */
+  | { readonly how: 'foreign'; readonly retryMs?: number }
   /** The service said no; `isFinal`: for good. */
   | { readonly how: 'refused'; readonly code: string; readonly isFinal: boolean; readonly retryMs?: number }
   /** The service ended it; without `retryMs` for good. */
@@ -80,40 +80,46 @@ export interface Ladder {
   readonly cuts: number;
   /** The ages, in ms, at which proven streams were last cut. */
   readonly cutAges: readonly number[];
+  /** How long the streams that were cut in a quiet moment had been quiet, at last. */
+  readonly quietTimes: readonly number[];
   /** The heartbeat to ask streams for, in ms; undefined: the service's own. */
   readonly heartbeatMs?: number | undefined;
+  /** The same before anything was learnt. */
+  readonly ownHeartbeatMs?: number | undefined;
+  /** How long something on the way has asked to wait in this round. */
+  readonly askedMs: number;
   readonly postedAt?: number | undefined;
   readonly isHidden: boolean;
   readonly nextId: number;
   readonly wakeAt: number;
 }
 
-/** Durations in milliseconds, each with its reason in the design's part on the ladder. */
-export const PACE = {
-  /** An unproven line gets a poll beside it after this. */
-  besideMs: 1000,
-  helloMs: 3000,
-  /** The proving heartbeat comes 500 ms after `hello`; through anything that lets events pass singly, within this. */
-  proofMs: 2500,
-  /** Heartbeat intervals without a word after which a line is mute. */
-  silence: 2.5,
-  /** Own posts must come by within this; twice that, and the line is mute. */
-  ownPostMs: 1500,
-  /** A stream cut before this is of no use, if it happens `maxCuts` times in a row. */
-  shortLifeMs: 4000,
-  maxCuts: 3,
-  /** A better rung is tried after this, then after twice as long, … */
-  climbMs: 60_000,
-  maxClimbMs: 600_000,
-  /** A verdict is forgotten after this. */
-  memoryMs: 600_000,
-  /** A line that carried for so long makes up for what failed on its rung before. */
-  forgivenMs: 300_000,
-  retryMs: 500,
-  maxRetryMs: 30_000,
-  /** A timer that comes so late tells of a machine that slept: nothing is judged by its silence. */
-  sleptMs: 5000,
-};
+// Durations are in milliseconds.
+/** An unproven line gets a poll beside it after this. */
+export const BESIDE_MS = 1000;
+export const HELLO_MS = 3000;
+/** The proving heartbeat comes 500 ms after `hello`; through anything that lets events pass singly, within this. */
+export const PROOF_MS = 2500;
+/** Heartbeat intervals without a word after which a line is mute. */
+export const SILENCE = 2.5;
+/** Own posts must come by within this; twice that, and the line is mute. */
+export const OWN_POST_MS = 1500;
+/** A stream cut before this is of no use, if it happens `maxCuts` times in a row. */
+export const SHORT_LIFE_MS = 4000;
+export const MAX_CUTS = 3;
+/** A better rung is tried after this, then after twice as long, … */
+export const CLIMB_MS = 60_000;
+export const MAX_CLIMB_MS = 600_000;
+/** A verdict is forgotten after this. */
+export const MEMORY_MS = 600_000;
+/** A line that carried for so long makes up for what failed on its rung before. */
+export const FORGIVEN_MS = 300_000;
+export const RETRY_MS = 500;
+export const MAX_RETRY_MS = 30_000;
+/** Longer than this nobody but the service is waited for. */
+export const MAX_ASKED_MS = 120_000;
+/** A timer that comes so late tells of a machine that slept: nothing is judged by its silence. */
+export const SLEPT_MS = 5000;
 
 /** What a stream that was cut at about the same age before is replaced at. */
 const ROTATE = 0.7;
@@ -136,6 +142,9 @@ export function ladderOf(
     rungs,
     verdicts,
     heartbeatMs,
+    ownHeartbeatMs: heartbeatMs,
+    quietTimes: [],
+    askedMs: 0,
     suspects: {},
     failures: 0,
     cuts: 0,
@@ -151,10 +160,11 @@ const isPoll = (rung: CarrierName): boolean => rung.endsWith('poll');
 /** What stands after a fact. `now` in ms on any steady clock, `random` from 0 to 1. */
 export function step(ladder: Ladder, fact: Fact, now: number, random: () => number): Ladder {
   const next: Draft = { ...ladder };
-  if (next.offline?.isFinal) return ladder;
-  const climb = new Climb(next, now, random);
-  climb.take(fact, ladder.wakeAt);
-  climb.settle();
+  if (next.offline?.isFinal) {
+    if (fact.fact !== 'start' && fact.fact !== 'rooms') return ladder;
+    next.offline = undefined;
+  }
+  climb(next, fact, ladder.wakeAt, now, random);
   return next;
 }
 
@@ -167,6 +177,15 @@ export function carrying(ladder: Ladder): Line | undefined {
       : undefined;
 }
 
+/** The connections that shall be open. */
+export function linesOf({ main, beside, probe }: Ladder): Line[] {
+  return [main, beside, probe].filter((line) => line !== undefined);
+}
+
+export function lineOf(ladder: Ladder, id: number): Line | undefined {
+  return linesOf(ladder).find((line) => line.id === id);
+}
+
 /** Why it isn't the first rung that carries. */
 export function reasonOf({ rungs, verdicts, suspects }: Ladder, rung: CarrierName): Reason {
   if (rung === 'sse') return 'best';
@@ -175,64 +194,50 @@ export function reasonOf({ rungs, verdicts, suspects }: Ladder, rung: CarrierNam
   return suspects.sse ?? verdicts.sse?.reason ?? 'best';
 }
 
-/** One step under way: works on a copy that nobody else has yet. */
-class Climb {
-  readonly #l: Draft;
-  readonly #now: number;
-  readonly #random: () => number;
-
-  constructor(ladder: Draft, now: number, random: () => number) {
-    this.#l = ladder;
-    this.#now = now;
-    this.#random = random;
-  }
-
-  take(fact: Fact, dueAt: number): void {
-    const l = this.#l;
+/** Takes a fact into a copy that nobody else has yet; what stood was due again at `dueAt`. */
+function climb(l: Draft, fact: Fact, dueAt: number, now: number, random: () => number): void {
+  function take(): void {
     switch (fact.fact) {
       case 'start':
-        return this.#begin();
+        return begin();
       case 'time':
-        return this.#now - dueAt > PACE.sleptMs ? this.#look() : this.#judge();
+        return now - dueAt > SLEPT_MS ? look() : judge();
       case 'hello':
-        return this.#change(fact.line, {
-          helloAt: this.#now,
-          heardAt: this.#now,
+        return change(fact.line, {
+          helloAt: now,
+          heardAt: now,
           heartbeatMs: fact.heartbeatMs,
         });
       case 'heard':
-        this.#change(fact.line, { heardAt: this.#now });
-        if (fact.isProof) this.#proven(fact.line);
+        change(fact.line, { heardAt: now });
+        if (fact.isProof) proven(fact.line);
         return;
       case 'ended':
-        return this.#ended(fact.line, fact.end);
+        return ended(fact.line, fact.end);
       case 'posted':
-        l.postedAt ??= this.#now;
+        l.postedAt ??= now;
         return;
       case 'seen':
         l.postedAt = undefined;
         return;
       case 'rebased':
-        if (l.main?.id !== fact.line) l.main = l.probe?.id === fact.line ? l.probe : this.#again(l.main);
+        if (l.main?.id !== fact.line) l.main = l.probe?.id === fact.line ? l.probe : again(l.main);
         if (l.beside?.id !== fact.line) l.beside = undefined;
         l.probe = undefined;
         return;
       case 'rooms':
-        l.main = this.#again(l.main);
         l.beside = l.probe = undefined;
-        l.besideAt = l.main && this.#now + PACE.besideMs;
+        if (l.main) openMain(l.main.rung);
+        else if (l.retryAt === undefined) begin();
         return;
       case 'wake':
         if (fact.why === 'online') {
           l.verdicts = {};
-          l.cutAges = [];
-        } else if (
-          l.main?.provenAt !== undefined &&
-          this.#now - l.main.heardAt < LIVELY * l.main.heartbeatMs
-        ) {
+          unlearn();
+        } else if (l.main?.provenAt !== undefined && now - l.main.heardAt < LIVELY * l.main.heartbeatMs) {
           return;
         }
-        return this.#look();
+        return look();
       case 'rest':
         l.isHidden = fact.isHidden;
         return;
@@ -242,10 +247,9 @@ class Climb {
   }
 
   /** Sets the next time at which something is due. */
-  settle(): void {
-    const l = this.#l;
+  function settle(): void {
     const main = l.main;
-    if (l.besideAt !== undefined && l.besideAt <= this.#now) this.#openBeside();
+    if (l.besideAt !== undefined && l.besideAt <= now) openBeside();
     let due = Number.POSITIVE_INFINITY;
     const at = (time: number | undefined) => {
       if (time !== undefined && time < due) due = time;
@@ -255,64 +259,58 @@ class Climb {
     at(main && deadlineOf(main));
     at(l.probe && deadlineOf(l.probe));
     if (main?.provenAt !== undefined && !isPoll(main.rung) && l.postedAt !== undefined) {
-      const suspicious = l.postedAt + PACE.ownPostMs;
-      at(suspicious > this.#now ? suspicious : l.postedAt + 2 * PACE.ownPostMs);
+      const suspicious = l.postedAt + OWN_POST_MS;
+      at(suspicious > now ? suspicious : l.postedAt + 2 * OWN_POST_MS);
     }
     if (main?.provenAt !== undefined && !l.probe && !l.isHidden) {
-      at(this.#rotateAt(main));
-      at(this.#climb()?.at);
+      at(rotateAt(main));
+      at(nextClimb()?.at);
     }
-    l.wakeAt = Math.max(due, this.#now);
+    l.wakeAt = Math.max(due, now);
   }
 
-  #begin(): void {
-    const l = this.#l;
+  function begin(): void {
     l.retryAt = undefined;
     for (const rung of l.rungs) {
       const verdict = l.verdicts[rung];
-      if (verdict && this.#now - verdict.at > PACE.memoryMs)
-        l.verdicts = { ...l.verdicts, [rung]: undefined };
+      if (verdict && now - verdict.at > MEMORY_MS) rule(rung, undefined);
     }
     l.suspects = {};
-    const rung = l.rungs.find((one) => !this.#isBarred(one)) ?? l.rungs[l.rungs.length - 1];
-    if (rung) this.#openMain(rung);
+    const rung = l.rungs.find((one) => !isBarred(one)) ?? l.rungs[l.rungs.length - 1];
+    if (rung) openMain(rung);
   }
 
-  #open(rung: CarrierName): Line {
-    const l = this.#l;
+  function open(rung: CarrierName): Line {
     const heartbeatMs = l.heartbeatMs ?? 15_000;
-    return { id: l.nextId++, rung, openedAt: this.#now, heardAt: this.#now, heartbeatMs };
+    return { id: l.nextId++, rung, openedAt: now, heardAt: now, heartbeatMs };
   }
 
-  #again(line: Line | undefined): Line | undefined {
-    return line && this.#open(line.rung);
+  function again(line: Line | undefined): Line | undefined {
+    return line && open(line.rung);
   }
 
-  #openMain(rung: CarrierName, besideMs = PACE.besideMs): void {
-    const l = this.#l;
+  function openMain(rung: CarrierName, besideMs = BESIDE_MS): void {
     l.retryAt = undefined;
-    l.main = this.#open(rung);
-    l.besideAt = isPoll(rung) ? undefined : l.beside ? l.besideAt : this.#now + besideMs;
+    l.main = open(rung);
+    l.besideAt = isPoll(rung) ? undefined : l.beside ? l.besideAt : now + besideMs;
     if (isPoll(rung)) l.beside = undefined;
   }
 
-  #openBeside(): void {
-    const l = this.#l;
+  function openBeside(): void {
     l.besideAt = undefined;
-    if (!l.beside && l.rungs.some(isPoll)) l.beside = this.#open('long-poll');
+    if (!l.beside && l.rungs.some(isPoll)) l.beside = open('long-poll');
   }
 
-  #change(id: number, change: Partial<Line>): void {
+  function change(id: number, change: Partial<Line>): void {
     for (const role of ['main', 'beside', 'probe'] as const) {
-      const line = this.#l[role];
-      if (line?.id === id) this.#l[role] = { ...line, ...change };
+      const line = l[role];
+      if (line?.id === id) l[role] = { ...line, ...change };
     }
   }
 
-  #proven(id: number): void {
-    const l = this.#l;
-    const isFirst = this.#lineOf(id)?.provenAt === undefined;
-    if (isFirst) this.#change(id, { provenAt: this.#now });
+  function proven(id: number): void {
+    const isFirst = lineOf(l, id)?.provenAt === undefined;
+    if (isFirst) change(id, { provenAt: now });
     if (l.probe?.id === id) {
       if (l.probe.rung === l.main?.rung) l.cutAges = l.cutAges.map((age) => age * TRUST);
       l.main = l.probe;
@@ -321,158 +319,158 @@ class Climb {
     }
     if (l.main?.id === id) {
       l.beside = l.besideAt = l.offline = undefined;
-      l.failures = 0;
-      if (isFirst && l.postedAt !== undefined) l.postedAt = this.#now;
+      l.failures = l.askedMs = 0;
+      if (isFirst && l.postedAt !== undefined) l.postedAt = now;
       const verdict = l.verdicts[l.main.rung];
-      if (verdict && !verdict.isLifted)
-        l.verdicts = { ...l.verdicts, [l.main.rung]: { ...verdict, isLifted: true } };
-      this.#convict();
+      if (verdict && !verdict.isLifted) rule(l.main.rung, { ...verdict, isLifted: true });
+      convict();
     } else if (l.beside?.id === id) {
       l.offline = undefined;
       // Polls get through where main couldn't even be reached: it is the rung, not the network.
-      if (l.retryAt !== undefined && l.main === undefined) this.#nextRung();
+      if (l.retryAt !== undefined && l.main === undefined) nextRung();
     }
   }
 
-  #lineOf(id: number): Line | undefined {
-    const { main, beside, probe } = this.#l;
-    return [main, beside, probe].find((line) => line?.id === id);
+  function rule(rung: CarrierName, verdict: Verdict | undefined): void {
+    l.verdicts = { ...l.verdicts, [rung]: verdict };
+  }
+
+  function suspect(rung: CarrierName, reason: Reason): void {
+    l.suspects = { ...l.suspects, [rung]: reason };
   }
 
   /** Suspects become verdicts. */
-  #convict(): void {
-    const l = this.#l;
+  function convict(): void {
     for (const rung of l.rungs) {
       const reason = l.suspects[rung];
-      if (reason && rung !== l.main?.rung) this.#condemn(rung, reason);
+      if (reason && rung !== l.main?.rung) condemn(rung, reason);
     }
     l.suspects = {};
   }
 
-  #isBarred(rung: CarrierName): boolean {
-    const verdict = this.#l.verdicts[rung];
+  function isBarred(rung: CarrierName): boolean {
+    const verdict = l.verdicts[rung];
     return verdict !== undefined && !verdict.isLifted;
   }
 
-  #condemn(rung: CarrierName, reason: Reason): void {
-    const l = this.#l;
+  function condemn(rung: CarrierName, reason: Reason): void {
     const times = (l.verdicts[rung]?.times ?? 0) + 1;
-    const pause = Math.min(PACE.maxClimbMs, PACE.climbMs * 2 ** (times - 1)) * (0.8 + 0.4 * this.#random());
-    l.verdicts = { ...l.verdicts, [rung]: { reason, at: this.#now, until: this.#now + pause, times } };
+    const pause = Math.min(MAX_CLIMB_MS, CLIMB_MS * 2 ** (times - 1)) * (0.8 + 0.4 * random());
+    rule(rung, { reason, at: now, until: now + pause, times });
   }
 
   /** Judges every line by the time that has passed. */
-  #judge(): void {
-    const l = this.#l;
-    if (l.retryAt !== undefined && l.retryAt <= this.#now && !l.main) this.#begin();
-    if (l.probe && deadlineOf(l.probe) <= this.#now) this.#failedProbe('held');
+  function judge(): void {
+    if (l.retryAt !== undefined && l.retryAt <= now && !l.main) begin();
+    if (l.probe && deadlineOf(l.probe) <= now) failedProbe('held');
     const main = l.main;
     if (!main) return;
-    if (deadlineOf(main) <= this.#now) {
-      return this.#failed(main, main.provenAt === undefined ? 'held' : 'mute');
+    if (deadlineOf(main) <= now) {
+      return failed(main, main.provenAt === undefined ? 'held' : 'mute');
     }
     if (main.provenAt === undefined) return;
     if (l.postedAt !== undefined && !isPoll(main.rung)) {
-      if (this.#now >= l.postedAt + 2 * PACE.ownPostMs) return this.#failed(main, 'mute');
-      if (this.#now >= l.postedAt + PACE.ownPostMs) this.#openBeside();
+      if (now >= l.postedAt + 2 * OWN_POST_MS) return failed(main, 'mute');
+      if (now >= l.postedAt + OWN_POST_MS) openBeside();
     }
     if (l.probe || l.isHidden) return;
-    const climb = this.#climb();
-    if (this.#rotateAt(main) <= this.#now) l.probe = this.#open(main.rung);
-    else if (climb && climb.at <= this.#now) l.probe = this.#open(climb.rung);
+    const better = nextClimb();
+    if (rotateAt(main) <= now) l.probe = open(main.rung);
+    else if (better && better.at <= now) l.probe = open(better.rung);
   }
 
   /** When a better rung is due, and which. Only a stream can be a better one. */
-  #climb(): { rung: CarrierName; at: number } | undefined {
-    const { rungs, main, verdicts } = this.#l;
+  function nextClimb(): { rung: CarrierName; at: number } | undefined {
+    const { rungs, main, verdicts } = l;
     let best: { rung: CarrierName; at: number } | undefined;
     for (const rung of rungs.slice(0, main ? rungs.indexOf(main.rung) : 0)) {
-      const at = this.#isBarred(rung) ? (verdicts[rung]?.until ?? this.#now) : this.#now;
+      const at = isBarred(rung) ? (verdicts[rung]?.until ?? now) : now;
       if (!best || at < best.at) best = { rung, at };
     }
     return best;
   }
 
   /** When the stream is replaced, because streams like it were cut at some age before. */
-  #rotateAt({ rung, openedAt }: Line): number {
-    const { cutAges } = this.#l;
-    const [a = 0, b = 0] = cutAges;
-    const least = Math.min(a, b);
-    const isLimit = least > 0 && least >= SIMILAR * Math.max(a, b);
-    return isLimit && !isPoll(rung) ? openedAt + ROTATE * least : Number.POSITIVE_INFINITY;
+  function rotateAt({ rung, openedAt }: Line): number {
+    const limit = alike(l.cutAges);
+    return limit === undefined || isPoll(rung) ? Number.POSITIVE_INFINITY : openedAt + ROTATE * limit;
+  }
+
+  /** What was learnt of one network isn't true of the next. */
+  function unlearn(): void {
+    l.cutAges = l.quietTimes = [];
+    l.heartbeatMs = l.ownHeartbeatMs;
   }
 
   /** Nobody knows what happened meanwhile: a successor is tried at once, and a poll beside it asks as well. */
-  #look(): void {
-    const l = this.#l;
+  function look(): void {
     l.failures = 0;
     if (!l.main) {
-      if (l.retryAt !== undefined) this.#begin();
-      l.besideAt = l.main && this.#now;
+      if (l.retryAt !== undefined) begin();
+      l.besideAt = l.main && now;
       return;
     }
-    const better = l.rungs.find((rung) => !this.#isBarred(rung)) ?? l.main.rung;
+    if (now - (l.probe ?? l.main).openedAt < BESIDE_MS) return;
+    const better = l.rungs.find((rung) => !isBarred(rung)) ?? l.main.rung;
     const rung = l.rungs.indexOf(better) < l.rungs.indexOf(l.main.rung) ? better : l.main.rung;
     if (l.main.provenAt === undefined) {
-      this.#openMain(rung, 0);
+      openMain(rung, 0);
     } else {
-      l.main = { ...l.main, heardAt: this.#now };
-      if (isPoll(rung)) l.main = this.#again(l.main);
-      else l.probe = this.#open(rung);
-      this.#openBeside();
+      l.main = { ...l.main, heardAt: now };
+      if (isPoll(rung)) {
+        l.main = again(l.main);
+      } else {
+        l.probe = open(rung);
+        if (!isPoll(l.main.rung)) openBeside();
+      }
     }
   }
 
-  #failedProbe(reason: Reason): void {
-    const l = this.#l;
-    if (l.probe && l.probe.rung !== l.main?.rung) this.#condemn(l.probe.rung, reason);
+  function failedProbe(reason: Reason): void {
+    if (l.probe && l.probe.rung !== l.main?.rung) condemn(l.probe.rung, reason);
     else l.cutAges = [];
     l.probe = undefined;
   }
 
   /** Main is of no use any more: the next rung from the same cursor. */
-  #failed(main: Line, reason: Reason): void {
-    const l = this.#l;
-    l.suspects = { ...l.suspects, [main.rung]: reason };
+  function failed(main: Line, reason: Reason): void {
+    suspect(main.rung, reason);
     l.postedAt = undefined;
-    if (main.provenAt !== undefined && this.#now - main.provenAt > PACE.forgivenMs)
-      l.verdicts = { ...l.verdicts, [main.rung]: undefined };
+    if (main.provenAt !== undefined && now - main.provenAt > FORGIVEN_MS) rule(main.rung, undefined);
     if (l.probe) {
       l.main = l.probe;
       l.probe = undefined;
-      if (l.main.rung !== main.rung) return this.#openBeside();
+      if (l.main.rung !== main.rung) return openBeside();
     }
-    this.#nextRung();
+    nextRung();
   }
 
-  #nextRung(): void {
-    const l = this.#l;
-    const rung = l.rungs.find((one) => !l.suspects[one] && !this.#isBarred(one));
+  function nextRung(): void {
+    const rung = l.rungs.find((one) => !l.suspects[one] && !isBarred(one));
     if (rung) {
-      this.#openMain(rung, 0);
-      if (!isPoll(rung)) this.#openBeside();
+      openMain(rung, 0);
+      if (!isPoll(rung)) openBeside();
     } else {
-      this.#giveUp('blocked', this.#backOff());
+      giveUp('blocked', backOff());
     }
   }
 
   /** No rung works: everything again, later. */
-  #giveUp(reason: OfflineReason, waitMs: number): void {
-    const l = this.#l;
+  function giveUp(reason: OfflineReason, waitMs: number): void {
     l.main = l.beside = l.probe = l.besideAt = l.postedAt = undefined;
     l.suspects = {};
     l.failures++;
     l.offline = { reason, isFinal: false };
-    l.retryAt = this.#now + waitMs;
+    l.retryAt = now + Math.max(waitMs, Math.min(l.askedMs, MAX_ASKED_MS));
+    l.askedMs = 0;
   }
 
   /** Full jitter. [paper] Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015. */
-  #backOff(): number {
-    return this.#random() * Math.min(PACE.maxRetryMs, PACE.retryMs * 2 ** this.#l.failures);
+  function backOff(): number {
+    return random() * Math.min(MAX_RETRY_MS, RETRY_MS * 2 ** l.failures);
   }
 
-  #ended(id: number, end: LineEnd): void {
-    const l = this.#l;
+  function ended(id: number, end: LineEnd): void {
     const isMain = l.main?.id === id;
     if (!isMain && l.beside?.id !== id && l.probe?.id !== id) return;
     if ((end.how === 'refused' && end.isFinal) || (end.how === 'bye' && end.retryMs === undefined)) {
@@ -480,103 +478,113 @@ class Climb {
       const reason = end.code === 'no_session' || end.code === 'session_ended' ? 'session_ended' : 'refused';
       l.offline = { reason, isFinal: true };
     } else if (l.probe?.id === id) {
-      this.#failedProbe(end.how === 'cut' ? 'cut' : 'refused');
+      failedProbe(end.how === 'cut' ? 'cut' : 'refused');
     } else if (l.beside?.id === id) {
-      this.#endedBeside(end);
+      endedBeside(end);
     } else if (l.main) {
-      this.#endedMain(l.main, end);
+      endedMain(l.main, end);
     }
   }
 
-  #endedBeside(end: LineEnd): void {
-    const l = this.#l;
+  function endedBeside(end: LineEnd): void {
     l.beside = undefined;
-    if (l.main) l.besideAt = this.#now + PACE.besideMs;
-    else if (l.retryAt !== undefined) this.#giveUp(offlineReason(end), l.retryAt - this.#now);
+    if (end.how === 'foreign') l.askedMs = Math.max(l.askedMs, end.retryMs ?? 0);
+    if (l.main) l.besideAt = now + BESIDE_MS;
+    else if (l.retryAt !== undefined) giveUp(offlineReason(end), l.retryAt - now);
   }
 
-  #endedMain(main: Line, end: LineEnd): void {
-    const l = this.#l;
+  function endedMain(main: Line, end: LineEnd): void {
     l.main = undefined;
     switch (end.how) {
       case 'bye':
-        if (l.probe) return this.#promote();
+        if (l.probe) return promote();
+        if (end.code === 'max_age') unlearn();
         // Ages are jittered by the service already.
-        if (end.code === 'max_age' || end.code === 'not_confirmed') return this.#openMain(main.rung);
-        return this.#wait(end.retryMs ?? 0, end.code === 'unavailable' ? 'busy' : undefined);
+        if (end.code === 'max_age' || end.code === 'not_confirmed') return openMain(main.rung);
+        return wait(end.retryMs ?? 0);
       case 'refused':
-        return this.#giveUp('busy', (end.retryMs ?? 0) + this.#backOff());
+        return giveUp('busy', (end.retryMs ?? 0) + backOff());
       case 'unreachable':
-        if (l.probe) return this.#promote();
-        return this.#unreached(main);
+        if (l.probe) return promote();
+        return unreached(main);
       case 'foreign':
-        return this.#failed(main, 'refused');
+        l.askedMs = Math.max(l.askedMs, end.retryMs ?? 0);
+        return failed(main, 'refused');
       case 'cut':
-        return this.#cut(main);
+        return cut(main);
       default:
         end satisfies never;
     }
   }
 
-  #promote(): void {
-    const l = this.#l;
+  function promote(): void {
     l.main = l.probe;
     l.probe = undefined;
-    if (l.main?.provenAt === undefined) this.#openBeside();
+    if (l.main?.provenAt === undefined) openBeside();
   }
 
-  #wait(ms: number, reason: OfflineReason | undefined): void {
-    const l = this.#l;
+  /** The service said when to come back. */
+  function wait(ms: number): void {
     l.beside = l.probe = l.besideAt = l.postedAt = undefined;
-    if (reason) l.offline = { reason, isFinal: false };
-    l.retryAt = this.#now + ms;
+    l.offline = { reason: 'busy', isFinal: false };
+    l.retryAt = now + ms;
   }
 
   /** Whether it is the rung or the network, a poll will tell. A poll that isn't answered has told. */
-  #unreached(main: Line): void {
-    const l = this.#l;
-    const backOff = this.#backOff();
-    if (isPoll(main.rung) || !l.rungs.some(isPoll)) return this.#giveUp('unreachable', backOff);
-    if (l.beside?.provenAt !== undefined) return this.#failed(main, 'refused');
-    l.suspects = { ...l.suspects, [main.rung]: 'refused' };
+  function unreached(main: Line): void {
+    const waitMs = backOff();
+    if (isPoll(main.rung) || !l.rungs.some(isPoll)) return giveUp('unreachable', waitMs);
+    if (l.beside?.provenAt !== undefined) return failed(main, 'refused');
+    suspect(main.rung, 'refused');
     l.failures++;
-    l.retryAt = this.#now + backOff;
+    l.retryAt = now + waitMs;
     if (l.failures > 1) l.offline = { reason: 'unreachable', isFinal: false };
-    this.#openBeside();
+    openBeside();
   }
 
   /** Cut: the same rung at once, from the cursor; with patience and a poll beside it if it happens again and again. */
-  #cut(main: Line): void {
-    const l = this.#l;
-    if (isPoll(main.rung)) return this.#failed(main, 'cut');
-    const age = this.#now - main.openedAt;
-    const isUseful = main.provenAt !== undefined && age >= PACE.shortLifeMs;
+  function cut(main: Line): void {
+    if (isPoll(main.rung)) return failed(main, 'cut');
+    const age = now - main.openedAt;
+    const isUseful = main.provenAt !== undefined && age >= SHORT_LIFE_MS;
     l.cuts = isUseful ? 0 : l.cuts + 1;
-    if (l.cuts >= PACE.maxCuts) {
+    if (l.cuts >= MAX_CUTS) {
       l.cuts = 0;
-      return this.#failed(main, 'cut');
+      return failed(main, 'cut');
     }
-    if (isUseful) this.#learn(main, age);
-    if (l.probe) return this.#promote();
-    this.#openMain(main.rung, isUseful ? PACE.besideMs : 0);
+    if (isUseful) learn(main, age);
+    if (l.probe) return promote();
+    openMain(main.rung, isUseful ? BESIDE_MS : 0);
   }
 
-  #learn(main: Line, age: number): void {
-    const l = this.#l;
-    const quiet = this.#now - main.heardAt;
+  function learn(main: Line, age: number): void {
+    const quiet = now - main.heardAt;
     if (age <= LONGEST_LEARNT_MS) l.cutAges = [...l.cutAges.slice(-1), age];
-    // Cut in a quiet moment: perhaps for being idle. More heartbeats tell.
-    if (quiet > MIN_HEARTBEAT_MS / 2) {
-      l.heartbeatMs = Math.max(MIN_HEARTBEAT_MS, Math.min(l.heartbeatMs ?? main.heartbeatMs, quiet / 2));
-    }
+    if (quiet < MIN_HEARTBEAT_MS / 2) return;
+    l.quietTimes = [...l.quietTimes.slice(-1), quiet];
+    // Cut in a quiet moment, again and after as long: for being idle. More heartbeats keep it from that.
+    const idleMs = alike(l.quietTimes);
+    if (idleMs !== undefined)
+      l.heartbeatMs = Math.max(MIN_HEARTBEAT_MS, Math.min(l.heartbeatMs ?? main.heartbeatMs, idleMs / 2));
   }
+
+  take();
+  settle();
+}
+
+/** The lesser of two times that are about the same; undefined for others. */
+function alike([a = 0, b = 0]: readonly number[]): number | undefined {
+  const least = Math.min(a, b);
+  return least > 0 && least >= SIMILAR * Math.max(a, b) ? least : undefined;
 }
 
 /** By when a line must have brought something. A poll has timers of its own. */
 function deadlineOf(line: Line): number {
   if (isPoll(line.rung)) return Number.POSITIVE_INFINITY;
-  if (line.provenAt !== undefined) return line.heardAt + PACE.silence * line.heartbeatMs;
-  return line.helloAt === undefined ? line.openedAt + PACE.helloMs : line.helloAt + PACE.proofMs;
+  if (line.provenAt !== undefined) return line.heardAt + SILENCE * line.heartbeatMs;
+  if (line.helloAt === undefined) return line.openedAt + HELLO_MS;
+  // What has much to tell over a slow line tells it first.
+  return Math.max(line.helloAt + PROOF_MS, line.heardAt + BESIDE_MS);
 }
 
 function offlineReason(end: LineEnd): OfflineReason {

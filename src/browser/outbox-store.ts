@@ -120,7 +120,11 @@ export function localStorageStore(storage: PostStorage, name: string): OutboxSto
       for (let index = 0; index < storage.length; index++) {
         const key = storage.key(index) ?? '';
         const json = key.startsWith(prefix) && storage.getItem(key);
-        if (json) posts.push(JSON.parse(json));
+        try {
+          if (json) posts.push(JSON.parse(json));
+        } catch {
+          // Somebody else's, or broken: one that can't be read mustn't hold up the others.
+        }
       }
       return posts;
     },

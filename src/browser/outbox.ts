@@ -44,7 +44,9 @@ export interface Outbox {
   sawMessage(clientId: string, id: string): void;
   /** Tries now what waits for its next try. */
   wake(): void;
-  /** The user is logged in again: goes on after a `no_session`. */
+  /** Nobody, or somebody else, is logged in: sends nothing until `resume`. */
+  pause(): void;
+  /** The user is logged in again. */
   resume(): void;
   /** Reads again what other tabs have changed. */
   refresh(): Promise<void>;
@@ -188,7 +190,7 @@ export function openOutbox(options: OutboxOptions): Outbox {
   }
 
   function refused(entry: Entry, lane: Lane, { code = '', isPassing, retryAfterMs = 0 }: RefusedLike): void {
-    if (code === 'no_session') isPaused = true;
+    if (code === 'no_session' || code === 'other_user') isPaused = true;
     else if (isPassing === false) return change(entry, { status: 'failed', error: code });
     else {
       const pauseMs = random() * Math.min(MAX_PAUSE_MS, FIRST_PAUSE_MS * 2 ** lane.failures++);
@@ -290,17 +292,24 @@ export function openOutbox(options: OutboxOptions): Outbox {
       const entry = entries.get(clientId);
       if (entry) settle(entry, { status: 'sent', id });
     },
+    pause() {
+      isPaused = true;
+    },
     resume() {
       isPaused = false;
       sendAll();
     },
     async adopt() {
       await refresh();
-      for (const entry of sorted()) {
-        const { owner: sender, status, touchedAt } = entry.post;
-        const isAbandoned = now() - touchedAt > ABANDONED_AFTER_MS;
-        if (sender !== owner && status === 'pending' && isAbandoned) change(entry, { owner });
-      }
+      const lanesOf = ({ post }: Entry) => `${post.owner} ${post.room}`;
+      const isWaiting = ({ post }: Entry) => post.owner !== owner && post.status === 'pending';
+      const isAbandoned = ({ post }: Entry) => now() - post.touchedAt > ABANDONED_AFTER_MS;
+      // All of a tab's posts to a room or none, or else a later one might be sent first.
+      const abandoned = sorted()
+        .filter((entry) => isWaiting(entry) && isAbandoned(entry))
+        .map(lanesOf);
+      for (const entry of sorted())
+        if (isWaiting(entry) && abandoned.includes(lanesOf(entry))) change(entry, { owner });
       sendAll();
     },
     close() {

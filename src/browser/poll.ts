@@ -27,7 +27,6 @@ interface PollPace {
 
 /** An own timer of so much beyond the hold: some proxies never tell that they gave a request up. */
 const SLACK_MS = 3000;
-const PASSING = ['unavailable', 'unsure', 'too_fast', 'internal'];
 /** How many unanswered short polls in a row mean that the service is out of reach, and not a request lost. */
 const MAX_LOST = 2;
 
@@ -44,11 +43,10 @@ export async function pollOnce(
     ...(signal && { signal }),
   });
   if (answer && 'cursor' in answer) return answer;
-  // A dripping poll has told its status before it knew: what passes is told by its code.
+  // A dripping poll has told its status before it knew.
   const { error } = answer as { error?: { code: string; message: string; retryAfter?: number } };
   if (!error) throw new Refused('blocked', 'Not an answer of the service.', 200);
-  const { code, message, retryAfter = 0 } = error;
-  throw new Refused(code, message, PASSING.includes(code) ? 503 : 400, retryAfter * 1000 || undefined);
+  throw new Refused(error.code, error.message, undefined, (error.retryAfter ?? 0) * 1000 || undefined);
 }
 
 /** Polls again and again: held as long as gets through, or (`isShort`) every now and then. */
@@ -59,6 +57,8 @@ export function openPoll(isShort: boolean, asking: Asking, pace: PollPace, liste
   let lost = 0;
   // The first answer is to come at once: it proves the way, and brings what was missed.
   let isFirst = true;
+  /** After how long the last one was cut, if what is asked now is whether it was the hold that was too much. */
+  let cutMs: number | undefined;
 
   const next = async (): Promise<void> => {
     const { holdMs, isDripping } = pace.hold;
@@ -70,10 +70,12 @@ export function openPoll(isShort: boolean, asking: Asking, pace: PollPace, liste
       const { events, cursor, more } = answer;
       if (isOver) return;
       lost = 0;
+      if (cutMs !== undefined) pace.hold = afterPoll(pace.hold, { cutMs });
+      cutMs = undefined;
       const bye = events.find((event) => event.kind === 'bye');
       for (const { event, cursor } of placed(answer)) if (event !== bye) listener.event(event, cursor);
       if (isOver) return;
-      listener.answered(cursor, more);
+      listener.answered(cursor, more, waitMs > 0 ? undefined : performance.now() - startedAt);
       if (bye) return finish(endOfBye(bye));
       if (more || isFirst || events.length > 0) pauseMs = isShort && !more ? pauseMs : 0;
       else if (waitMs > 0) pace.hold = afterPoll(pace.hold, 'empty');
@@ -87,7 +89,11 @@ export function openPoll(isShort: boolean, asking: Asking, pace: PollPace, liste
       const elapsed = performance.now() - startedAt;
       const wasHeld = waitMs > 0 && elapsed > 1000;
       const isCut = error instanceof Refused && (error.code === 'unreachable' || error.code === 'blocked');
-      if (isCut && wasHeld) {
+      if (isCut && elapsed >= waitMs + SLACK_MS && wasHeld) {
+        // Nothing told of a cut, so it may be the network itself.
+        cutMs = elapsed;
+        isFirst = true;
+      } else if (isCut && wasHeld) {
         pace.hold = afterPoll(pace.hold, { cutMs: elapsed });
         if (pace.hold.isHopeless) return finish({ how: 'cut' });
       } else if (isCut && elapsed >= SLACK_MS && ++lost < MAX_LOST) {

@@ -9,7 +9,7 @@ import {
 
 /** A stream over a WebSocket. [spec] WHATWG WebSockets: why a handshake failed isn't told to script. */
 export function openSocket(Socket: WebSocketLike, asking: Asking, listener: LineListener): OpenLine {
-  const base = new URL(`${asking.access.url}/`, globalThis.location?.href);
+  const base = new URL(`${asking.access.url}/`, globalThis.document?.baseURI);
   const url = new URL(`api/socket?${queryOf(asking, { confirm: '1' })}`, base);
   url.protocol = url.protocol.replace('http', 'ws');
   const socket = new Socket(url.href);
@@ -24,7 +24,9 @@ export function openSocket(Socket: WebSocketLike, asking: Asking, listener: Line
   socket.onmessage = ({ data }) => {
     if (isOver) return;
     try {
-      const { cursor, ...event } = JSON.parse(String(data));
+      const event = JSON.parse(String(data));
+      const { cursor } = event;
+      delete event.cursor;
       hasTold = true;
       if (event.kind === 'bye') finish(endOfBye(event));
       else listener.event(event, cursor);
@@ -35,11 +37,6 @@ export function openSocket(Socket: WebSocketLike, asking: Asking, listener: Line
   socket.onerror = () => {};
   socket.onclose = () => finish({ how: hasTold ? 'cut' : 'foreign' });
   return {
-    confirm: (nonce) => {
-      if (socket.readyState !== 1) return false;
-      socket.send(JSON.stringify({ kind: 'confirm', nonce, rooms: asking.rooms }));
-      return true;
-    },
     close: () => {
       isOver = true;
       socket.close();

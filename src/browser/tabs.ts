@@ -62,7 +62,8 @@ const STEP_FORWARD_WITHIN_MS = 300;
 export function shareFeed(options: SharedFeedOptions): SharedFeed {
   const { listener, locks, storage } = options;
   const tab = Math.random().toString(36).slice(2);
-  const name = `throughline:${options.scope}`;
+  // The number changes with what tabs say to one another: tabs of two versions don't share.
+  const name = `throughline:1:${options.scope}`;
   let apart: Apart | undefined;
   if (!options.BroadcastChannel) apart = 'no-channel';
   else if (!locks && !storage) apart = 'no-leader';
@@ -199,7 +200,7 @@ export function shareFeed(options: SharedFeedOptions): SharedFeed {
       silentTicks = SILENT_TICKS - 1;
       leadership?.seek(false);
     } else if (word.kind === 'expect') feed?.expect(word.id);
-    else feed?.wake(word.why);
+    else if (word.kind === 'wake') feed?.wake(word.why);
   }
 
   function hearTold(word: Told): void {

@@ -21,8 +21,14 @@ export function listenForWakeUps(client: Wakeable): () => void {
     if (!isHidden()) client.wake('shown');
   });
   on(window, 'online', () => client.wake('online'));
-  const { connection } = navigator as { connection?: EventTarget };
-  if (connection?.addEventListener) on(connection, 'change', () => client.wake('online'));
+  const { connection } = navigator as { connection?: EventTarget & { type?: string } };
+  let kind = connection?.type;
+  if (connection?.addEventListener)
+    on(connection, 'change', () => {
+      // It also tells of every new estimate of its speed.
+      if (connection.type !== kind) client.wake('online');
+      kind = connection.type;
+    });
   // [spec] WHATWG HTML, 7.4.6: a page with connections open isn't kept for going back to.
   on(window, 'pagehide', () => client.suspend());
   // [spec] Page Lifecycle: a frozen page hears nothing, so another tab has to lead.

@@ -8,6 +8,8 @@ export interface Draft {
   readonly text: string;
   /** The client's own key for this draft: the same again within 24 h is the same message. */
   readonly clientId?: string;
+  /** The id of the user who wrote it, where that may be somebody else than who is logged in by now. */
+  readonly user?: string;
 }
 
 const MAX_TEXT_CHARACTERS = 4000;
@@ -29,15 +31,16 @@ const draft = z.strictObject({
       'must not have control characters other than tab and line ends, nor half a surrogate pair',
     ),
   clientId: clientId.optional(),
+  user: z.string('must be a string').optional(),
   formToken: z.string().optional(),
 });
 
 /**
- * Reads `{text, clientId?}`; `idempotencyKey` is the header that is an alias of `clientId`.
+ * Reads `{text, clientId?, user?}`; `idempotencyKey` is the header that is an alias of `clientId`.
  * Refusal: `invalid_field`, also where both are given and differ.
  */
 export function parseDraft(body: unknown, idempotencyKey?: string): Draft {
-  const { text, clientId: inBody } = parse(draft, body);
+  const { text, clientId: inBody, user } = parse(draft, body);
   const inHeader =
     idempotencyKey === undefined
       ? undefined
@@ -48,5 +51,5 @@ export function parseDraft(body: unknown, idempotencyKey?: string): Draft {
     });
   }
   const key = inBody ?? inHeader;
-  return key === undefined ? { text } : { text, clientId: key };
+  return { text, ...(key !== undefined && { clientId: key }), ...(user !== undefined && { user }) };
 }

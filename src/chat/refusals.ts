@@ -13,6 +13,7 @@ export const REFUSALS = {
   name_taken: 409,
   room_exists: 409,
   client_id_reused: 409,
+  other_user: 409,
   too_many_rooms: 409,
   body_too_large: 413,
   unsupported_type: 415,

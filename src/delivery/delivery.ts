@@ -7,6 +7,7 @@ import type { JournalEnd, JournalEntry } from '../log/journal.ts';
 import type { Address } from '../log/keys.ts';
 import type { LogReader, Page } from '../log/read.ts';
 import type { RefillReason, TailListener } from '../log/tail.ts';
+import { refusalOf } from '../log/unreachable.ts';
 import { Hub } from './hub.ts';
 import { type Ending, Reader, type Sink, type Surroundings } from './reader.ts';
 import { Window } from './window.ts';
@@ -20,8 +21,8 @@ interface DeliveryOptions {
 }
 
 interface DeliveryEvents {
-  /** The history went back, perhaps to nothing. */
-  rolledBack(): void;
+  /** The window was filled anew: something may have passed unheard, or (`rollback`) the history went back. */
+  refilled(reason: RefillReason): void;
   /** Telling one reader threw; it was ended, the others weren't touched. */
   failed(error: unknown): void;
 }
@@ -68,8 +69,13 @@ export class Delivery implements TailListener, Surroundings {
     return reader;
   }
 
-  readPage(rooms: readonly RoomKey[], after: StreamId, end: StreamId, limit: number): Promise<Page> {
-    return this.#limit(() => this.#log.page(rooms, after, end, limit));
+  /** Refusal: `unavailable`. */
+  async readPage(rooms: readonly RoomKey[], after: StreamId, end: StreamId, limit: number): Promise<Page> {
+    try {
+      return await this.#limit(() => this.#log.page(rooms, after, end, limit));
+    } catch (error) {
+      throw refusalOf(error, 'unsent');
+    }
   }
 
   /**
@@ -105,14 +111,14 @@ export class Delivery implements TailListener, Surroundings {
     const before = { epoch: this.window.epoch, end: this.window.end };
     this.window.refill(end);
     this.heardSessionEnd();
-    if (reason === 'rollback') this.#events.rolledBack();
+    this.#events.refilled(reason);
     this.#endSessions(end.entries);
     this.#each([...this.hub.everyone()], (reader) => reader.refilled(reason, before.epoch, before.end));
   }
 
   #hearPresence({ to, data }: JournalEntry): void {
-    const { user, here } = JSON.parse(data) as Pick<PresenceEntry, 'user' | 'here'>;
-    this.heardPresence(to.slice('room:'.length) as RoomKey, user, here);
+    const told = presenceOf(data);
+    if (told !== undefined) this.heardPresence(to.slice('room:'.length) as RoomKey, told.user, told.here);
   }
 
   failed(error: unknown, reader: Reader): void {
@@ -149,5 +155,15 @@ export class Delivery implements TailListener, Surroundings {
   endEveryone(code: Ending['code'], spreadMs: number): void {
     this.#farewell = () => ({ code, retryMs: Math.round(Math.random() * spreadMs) });
     for (const reader of [...this.hub.everyone()]) reader.end(this.#farewell());
+  }
+}
+
+/** Undefined for what isn't understood: it must not cost everybody a new window. */
+function presenceOf(data: string): Pick<PresenceEntry, 'user' | 'here'> | undefined {
+  try {
+    const { user, here } = JSON.parse(data) as Partial<PresenceEntry>;
+    return typeof user?.id === 'string' && typeof here === 'boolean' ? { user, here } : undefined;
+  } catch {
+    return undefined;
   }
 }

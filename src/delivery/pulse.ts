@@ -23,8 +23,10 @@ interface PulseOptions {
   readonly confirmation?: { readonly withinMs: number; isConfirmed(): Promise<boolean> };
 }
 
-const PAD_AFTER_MS = 100;
-const PROOF_AFTER_MS = 500;
+/** When a stream's filler comes. */
+export const PAD_AFTER_MS = 100;
+/** When the heartbeat comes that proves a stream. */
+export const PROOF_AFTER_MS = 500;
 const MIN_RECONNECT_MS = 500;
 const RECONNECT_SPREAD_MS = 1000;
 const HEARTBEATS_A_CONFIRMATION = 3;
@@ -42,6 +44,8 @@ export class Pulse {
   readonly #lifeMs: number;
   #confirmBy: number;
   #beats = 0;
+  /** Redis was away when it was asked last: its confirmations may have run out, and nobody could renew them. */
+  #mayHaveLost = false;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(reader: Reader, sink: StreamSink, options: PulseOptions) {
@@ -101,10 +105,14 @@ export class Pulse {
     this.#confirmBy =
       age + Math.min(HEARTBEATS_A_CONFIRMATION * heartbeatMs, leaseMs / CONFIRMATIONS_A_LEASE);
     try {
-      if ((await this.#options.confirmation?.isConfirmed()) === false)
-        this.#reader.end(this.#comeBack('not_confirmed'));
+      const isConfirmed = (await this.#options.confirmation?.isConfirmed()) !== false;
+      if (!isConfirmed && !this.#mayHaveLost) return this.#reader.end(this.#comeBack('not_confirmed'));
+      // Clients confirm every third of a lease: by then they have had the time to.
+      if (!isConfirmed) this.#confirmBy = Math.max(this.#confirmBy, age + leaseMs / CONFIRMATIONS_A_LEASE);
+      this.#mayHaveLost = false;
     } catch {
-      // Redis is away: nobody can confirm, so nobody is blamed.
+      // Nobody can confirm, so nobody is blamed.
+      this.#mayHaveLost = true;
     }
   }
 

@@ -33,6 +33,8 @@ export interface Identity {
 
 /** Tells who a request is from. */
 export interface Authority {
+  /** Whether a ticket tells of a log-out that came after its request; if not, only a new request does. */
+  readonly isTicketLasting: boolean;
   ticketOf(req: Request): Ticket;
   /** Refusals: `no_session`, `unavailable`. */
   identify(ticket: Ticket): Promise<Identity>;
@@ -89,6 +91,7 @@ const NOBODY: Omit<Ticket, 'req'> = { sid: undefined, addresses: [] };
 
 /** The service's own sessions: reads the cookie and the store, and never writes the session. */
 export class SessionAuthority implements Authority {
+  readonly isTicketLasting = true;
   readonly #store: Store;
   readonly #secret: string;
   readonly #lifeMs: number;
@@ -189,6 +192,8 @@ export type UserHook = (req: Request) => unknown;
 
 /** Users of the application that the service is mounted in; its session is neither read nor written here. */
 export class HostAuthority implements Authority {
+  /** The hook reads the session that the host parsed when the request came. */
+  readonly isTicketLasting = false;
   readonly #user: UserHook;
 
   constructor(user: UserHook) {

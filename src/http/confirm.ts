@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { parse } from '../chat/parsing.ts';
 import { parseRoomList, type RoomName, roomKey } from '../chat/rooms.ts';
 import type { Ticket } from './authority.ts';
+import { beHere } from './being-here.ts';
 import { whenReachable } from './reachable.ts';
 import type { Service } from './service.ts';
 
@@ -12,10 +13,9 @@ export interface Confirmation {
   readonly rooms: readonly RoomName[];
 }
 
-const nonce = z
-  .string('must be a string')
-  .regex(/^[A-Za-z0-9_-]{16,64}$/, 'must be the nonce of a hello')
-  .optional();
+const NONCE = /^[A-Za-z0-9_-]{16,64}$/;
+
+const nonce = z.string('must be a string').regex(NONCE, 'must be the nonce of a hello').optional();
 const rooms = z
   .union([z.string(), z.array(z.string())], 'must be a list of rooms')
   .transform((list) => (typeof list === 'string' ? list : list.join(',')))
@@ -33,17 +33,22 @@ export function parseSocketConfirmation(text: string): Confirmation {
   return confirmationOf(parse(framed, JSON.parse(text)));
 }
 
-/** Confirms a stream, renews presence and session. Refusals: `no_session`, `unavailable`. */
+/** Whether a text may name a stream. */
+export function isNonce(text: string): boolean {
+  return NONCE.test(text);
+}
+
+/** Confirms a stream, renews presence and session. Refusals: `no_session`, `too_fast`, `unavailable`. */
 export async function confirmStream(
-  { authority, leases, presence }: Service,
+  { authority, leases, presence }: Pick<Service, 'authority' | 'leases' | 'presence'>,
   ticket: Ticket,
   confirmation: Confirmation,
 ): Promise<void> {
   const identity = await authority.identify(ticket);
-  const { site, user, userKey, holder } = identity;
+  const { site, holder } = identity;
   if (confirmation.nonce !== undefined) await whenReachable(leases.confirm(confirmation.nonce, holder));
   const keys = confirmation.rooms.map((room) => roomKey(site, room));
-  await whenReachable(presence.renew(keys, userKey, user));
+  await beHere({ authority, presence }, ticket, identity, keys);
   await whenReachable(authority.renew(ticket, identity));
 }
 

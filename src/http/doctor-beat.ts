@@ -1,9 +1,7 @@
 import { Frame } from '../delivery/frame.ts';
+import { PAD_AFTER_MS, PROOF_AFTER_MS } from '../delivery/pulse.ts';
 import { numberOf } from './reading-request.ts';
 
-/** The second event comes as soon as the proving heartbeat of a real stream does. */
-const SECOND_AFTER_MS = 500;
-const PAD_AFTER_MS = 100;
 const BEAT_MS = 1000;
 
 /** What a probe's beat drives. */
@@ -27,7 +25,7 @@ export function startBeat(seconds: number, targets: BeatTargets): () => void {
     targets.tell(n, Math.round(sinceStart()));
     if (n >= seconds + 1) return targets.done();
     n++;
-    timer = setTimeout(beat, Math.max(0, (n === 1 ? SECOND_AFTER_MS : (n - 1) * BEAT_MS) - sinceStart()));
+    timer = setTimeout(beat, Math.max(0, (n === 1 ? PROOF_AFTER_MS : (n - 1) * BEAT_MS) - sinceStart()));
   };
   beat();
   const padding = setTimeout(() => targets.pad?.(), PAD_AFTER_MS);

@@ -4,6 +4,7 @@ import type { WebSocketServer } from 'ws';
 import { Refusal } from '../chat/refusals.ts';
 import { beatFrame, PROBE_LIFE_MS, secondsOf, startBeat } from './doctor-beat.ts';
 import type { Service } from './service.ts';
+import { FLUSH_BYE_MS } from './stream-sink.ts';
 
 /** [spec] RFC 6455, 7.4.1. */
 const CLOSE = { done: 1000, goingAway: 1001 };
@@ -28,13 +29,18 @@ export function probeSocket(
     isUpgraded = true;
     const overdue = setTimeout(() => webSocket.terminate(), PROBE_LIFE_MS);
     webSocket.on('error', () => webSocket.terminate());
+    // A client that never answers the close frame would hold the connection, and with it a stop.
+    const close = (code: number) => {
+      webSocket.close(code);
+      setTimeout(() => socket.destroy(), FLUSH_BYE_MS).unref();
+    };
     const stopBeat = startBeat(seconds, {
       tell: (n, sentMs) => webSocket.send(beatFrame(n, sentMs).json.toString()),
-      done: () => webSocket.close(CLOSE.done),
+      done: () => close(CLOSE.done),
     });
     end = () => {
       stopBeat();
-      webSocket.close(CLOSE.goingAway);
+      close(CLOSE.goingAway);
     };
     webSocket.once('close', () => {
       clearTimeout(overdue);

@@ -2,6 +2,7 @@ import type { Request, Response } from 'express';
 import { parseDoctorReport } from '../chat/doctor.ts';
 import { beatFrame, PROBE_LIFE_MS, secondsOf, startBeat } from './doctor-beat.ts';
 import type { ProbePlaces } from './doctor-places.ts';
+import { startDrip } from './drip.ts';
 import { numberOf, parametersOf } from './reading-request.ts';
 import type { Service } from './service.ts';
 import { setStreamHeaders } from './stream.ts';
@@ -11,7 +12,6 @@ import { byeFrame, PADDING } from './stream-sink.ts';
 type Probing = Pick<Service, 'probes'>;
 
 const WAIT_SECONDS = { min: 0, max: 35, otherwise: 25 };
-const DRIP_EVERY_MS = 2500;
 const TOLD_BACK_CHARACTERS = 200;
 const ANY_TOKEN = /^[\w-]{1,64}$/;
 
@@ -78,9 +78,7 @@ export function probePoll({ probes }: Probing) {
     const startedAt = performance.now();
     res.set('Content-Type', 'application/json; charset=utf-8');
     if (parameters.get('drip') === '1') {
-      res.set({ 'X-Accel-Buffering': 'no', 'Content-Encoding': 'identity' });
-      res.write(' ');
-      const drip = setInterval(() => res.write(' '), DRIP_EVERY_MS);
+      const drip = startDrip(res);
       stop.push(() => clearInterval(drip));
     }
     const timer = setTimeout(() => answer({ waitedMs: Math.round(performance.now() - startedAt) }), waitMs);

@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import type { Request } from 'express';
-import { MAIN_SITE, roomKey } from '../chat/rooms.ts';
+import { MAIN_SITE, type RoomKey, roomKey } from '../chat/rooms.ts';
 import { Pulse, type StreamSink } from '../delivery/pulse.ts';
 import type { Reader, Sink } from '../delivery/reader.ts';
-import { isStillKnown, type Ticket } from './authority.ts';
+import { type Identity, isStillKnown, type Ticket } from './authority.ts';
+import { whenReachable } from './reachable.ts';
 import { parseReading } from './reading-request.ts';
 import type { Service } from './service.ts';
 
@@ -15,10 +16,21 @@ export interface LastingSink extends Sink, StreamSink {
   open(reader: Reader, onEnd: () => void): void;
 }
 
+/** What is to be told, and how its client shows that it is. */
+export interface Asked {
+  readonly rooms: readonly RoomKey[];
+  readonly after: string | undefined;
+  readonly nonce: string;
+  readonly heartbeatMs: number;
+  /** Within what it must be confirmed at first; undefined: it needn't be. */
+  readonly confirmWithinMs: number | undefined;
+  /** It ends once all has been told, so it needs no heartbeats. */
+  readonly isShort?: boolean;
+}
+
 /** A stream that was asked for and hears already, but isn't told anything yet. */
 export interface LastingReader {
   readonly reader: Reader;
-  readonly ticket: Ticket;
   /**
    * Finds out who asks and where to go on from; then `accept` is called, once, and the stream opens. It doesn't if the
    * reader was ended meanwhile. Refusals: `no_session`, `room_not_found`, `unavailable`.
@@ -26,51 +38,66 @@ export interface LastingReader {
   begin(accept: () => void): Promise<void>;
 }
 
-/**
- * Enters a reader that lasts, as every carrier that stays open does it: parameters `rooms`, `after`, `heartbeat` (seconds)
- * and `confirm`. Refusal: `invalid_field`.
- */
-export function enterLasting(service: Service, req: Request, sink: LastingSink): LastingReader {
+/** A name for a stream that nobody can guess. */
+export function newNonce(): string {
+  return randomBytes(16).toString('base64url');
+}
+
+/** Reads the parameters `rooms`, `after`, `heartbeat` (seconds) and `confirm`. Refusal: `invalid_field`. */
+export function lastingAskedOf(req: Request, { heartbeatMs, confirmMs }: Service['config']): Asked {
   const asked = parseReading(req);
-  const { config, authority, delivery, leases, rooms } = service;
-  const heartbeatMs =
-    asked.number('heartbeat', {
-      min: Math.min(MIN_HEARTBEAT_MS, config.heartbeatMs) / 1000,
-      max: config.heartbeatMs / 1000,
-      otherwise: config.heartbeatMs / 1000,
-    }) * 1000;
-  const mustConfirm = asked.flag('confirm');
-  const ticket = authority.ticketOf(req);
-  const keys = asked.rooms.map((room) => roomKey(MAIN_SITE, room));
+  const range = {
+    min: Math.min(MIN_HEARTBEAT_MS, heartbeatMs) / 1000,
+    max: heartbeatMs / 1000,
+    otherwise: heartbeatMs / 1000,
+  };
+  return {
+    rooms: asked.rooms.map((room) => roomKey(MAIN_SITE, room)),
+    after: asked.after,
+    nonce: newNonce(),
+    heartbeatMs: asked.number('heartbeat', range) * 1000,
+    confirmWithinMs: asked.flag('confirm') ? confirmMs : undefined,
+  };
+}
+
+/** Enters a reader that lasts, as every carrier that stays open does it. */
+export function enterLasting(
+  service: Service,
+  ticket: Ticket,
+  sink: LastingSink,
+  { rooms, after, nonce, heartbeatMs, confirmWithinMs, isShort }: Asked,
+): LastingReader {
+  const { config, authority, delivery, leases } = service;
   const reader = delivery.enter({
-    rooms: keys,
+    rooms,
     addresses: ticket.addresses,
     sink,
     isAllowed: () => isStillKnown(authority, ticket),
   });
-  const begin = async (accept: () => void): Promise<void> => {
-    const identity = await authority.identify(ticket);
-    await rooms.mustExist(keys);
-    reader.listenTo(`user:${identity.userKey}`);
-    const nonce = randomBytes(16).toString('base64url');
-    const pulse = new Pulse(reader, sink, {
+  const pulseOf = ({ holder }: Identity) =>
+    new Pulse(reader, sink, {
       nonce,
       heartbeatMs,
       leaseMs: config.leaseMs,
       maxAgeMs: config.streamMaxAgeMs,
       byeSpreadMs: config.byeSpreadMs,
-      ...(mustConfirm && {
+      ...(confirmWithinMs !== undefined && {
         confirmation: {
-          withinMs: config.confirmMs,
-          isConfirmed: () => leases.isConfirmed(nonce, identity.holder),
+          withinMs: confirmWithinMs,
+          isConfirmed: () => leases.isConfirmed(nonce, holder),
         },
       }),
     });
-    await reader.begin(asked.after, (cursor) => {
+  const begin = async (accept: () => void): Promise<void> => {
+    const identity = await authority.identify(ticket);
+    await whenReachable(service.rooms.mustExist(rooms));
+    reader.listenTo(`user:${identity.userKey}`);
+    const pulse = pulseOf(identity);
+    await reader.begin(after, (cursor) => {
       accept();
       sink.open(reader, () => pulse.stop());
-      pulse.start(cursor);
+      if (!isShort) pulse.start(cursor);
     });
   };
-  return { reader, ticket, begin };
+  return { reader, begin };
 }

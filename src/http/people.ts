@@ -3,7 +3,7 @@ import { parseRoomName, roomKey } from '../chat/rooms.ts';
 import { whenReachable } from './reachable.ts';
 import type { Service } from './service.ts';
 
-/** `GET /api/rooms/:room/people`: `{people, count, cursor}`: who is here, and where what is told of it goes on. */
+/** `GET /api/rooms/:room/people`: `{people, count, listed, cursor}`: who is here, and where what is told of it goes on. */
 export function tellPeople({ authority, rooms, presence }: Service) {
   return async (req: Request, res: Response): Promise<void> => {
     const room = parseRoomName(req.params['room']);

@@ -1,13 +1,11 @@
-import { randomBytes } from 'node:crypto';
 import type { Request, Response } from 'express';
 import { formatCursor, parseCursor } from '../chat/cursors.ts';
 import { compareIds } from '../chat/ids.ts';
 import { Refusal } from '../chat/refusals.ts';
 import { parseRoomName, type RoomKey, type RoomName, roomKey } from '../chat/rooms.ts';
-import { Pulse } from '../delivery/pulse.ts';
 import type { Ending } from '../delivery/reader.ts';
-import { isStillKnown } from './authority.ts';
-import { confirmStream } from './confirm.ts';
+import { confirmStream, isNonce } from './confirm.ts';
+import { enterLasting, newNonce } from './lasting.ts';
 import type { EntryPrinter } from './plain-entries.ts';
 import { head, html, type Markup, wayUp } from './plain-html.ts';
 import { LiveSink } from './plain-sink.ts';
@@ -50,18 +48,16 @@ export function showLive(service: Service, printer: EntryPrinter) {
     const asked = askedOf(req);
     const up = wayUp(req.path);
     const ticket = authority.ticketOf(req);
-    // Until it is known who asks, and whether the last one got through, the reader only listens.
-    const nonce = randomBytes(16).toString('base64url');
-    const identity = await authority.identify(ticket);
-    const key = roomKey(identity.site, asked.room);
-    const { title, n } = await whenReachable(rooms.view(key, identity.userKey));
-    const isProven =
-      asked.was === undefined || (await whenReachable(leases.isConfirmed(asked.was, identity.holder)));
+    const { site, userKey, holder } = await authority.identify(ticket);
+    const key = roomKey(site, asked.room);
+    const { title, n } = await whenReachable(rooms.view(key, userKey));
+    const isProven = asked.was === undefined || (await whenReachable(leases.isConfirmed(asked.was, holder)));
     const short = asked.short > 0 ? asked.short : isProven ? 0 : 1;
     const isShort = asked.everyS !== undefined || short > 0;
     const start = await startOf(service, key, asked, n);
     const after = start.after ?? formatCursor(delivery.window.epoch, delivery.window.end);
     const room = `${up}${asked.room}`;
+    const nonce = newNonce();
     const sink = new LiveSink(res, printer, {
       stallMs: config.stallMs,
       heartbeatMs: config.heartbeatMs,
@@ -72,33 +68,17 @@ ${start.isCut ? html`<p class="older"><a href="${room}" target="_top">There are 
         html`<img class="proof" src="${room}/proof?nonce=${nonce}&amp;i=${i}" width="1" height="1" alt="">\n`,
       closing: (ending) => closingWords(ending, room),
     });
-    const reader = delivery.enter({
+    const { reader, begin } = enterLasting(service, ticket, sink, {
       rooms: [key],
-      addresses: ticket.addresses,
-      sink,
-      isAllowed: () => isStillKnown(authority, ticket),
+      after,
+      nonce,
+      heartbeatMs: config.heartbeatMs,
+      confirmWithinMs: Math.min(PROOF_WITHIN_MS, config.confirmMs),
+      isShort,
     });
     res.once('close', () => reader.end());
     try {
-      // Asked again now that the reader hears: an end of the session before it entered passed it unseen.
-      await authority.identify(ticket);
-      reader.listenTo(`user:${identity.userKey}`);
-      const pulse = new Pulse(reader, sink, {
-        nonce,
-        heartbeatMs: config.heartbeatMs,
-        leaseMs: config.leaseMs,
-        maxAgeMs: config.streamMaxAgeMs,
-        byeSpreadMs: config.byeSpreadMs,
-        confirmation: {
-          withinMs: Math.min(PROOF_WITHIN_MS, config.confirmMs),
-          isConfirmed: () => leases.isConfirmed(nonce, identity.holder),
-        },
-      });
-      await reader.begin(after, (cursor) => {
-        setHeaders(res, refreshOf(service, asked, { after, nonce, short, room }));
-        sink.open(reader, () => pulse.stop());
-        if (!isShort) pulse.start(cursor);
-      });
+      await begin(() => setHeaders(res, refreshOf(service, asked, { after, nonce, short, room })));
     } catch (error) {
       reader.end();
       if (!res.headersSent) throw error;
@@ -116,7 +96,7 @@ export function takeProof(service: Service) {
   return async (req: Request, res: Response): Promise<void> => {
     const room = parseRoomName(req.params['room']);
     const nonce = parametersOf(req).get('nonce') ?? '';
-    if (!/^[A-Za-z0-9_-]{16,64}$/.test(nonce))
+    if (!isNonce(nonce))
       throw new Refusal('invalid_field', 'nonce must be that of a document.', { field: 'nonce' });
     await confirmStream(service, service.authority.ticketOf(req), { nonce, rooms: [room] });
     res.type('gif').send(PICTURE);
@@ -125,6 +105,7 @@ export function takeProof(service: Service) {
 
 function askedOf(req: Request): Asked {
   const parameters = parametersOf(req);
+  const was = parameters.get('was') ?? '';
   const number = (name: string, min: number, max: number) =>
     parameters.get(name) ? Math.floor(numberOf(parameters, name, { min, max, otherwise: min })) : undefined;
   return {
@@ -132,7 +113,7 @@ function askedOf(req: Request): Asked {
     after: parameters.get('after') || undefined,
     n: number('n', 0, Number.MAX_SAFE_INTEGER),
     everyS: number('every', 5, 600),
-    was: parameters.get('was') || undefined,
+    was: isNonce(was) ? was : undefined,
     short: number('short', 0, SHORTS) ?? 0,
   };
 }
@@ -168,9 +149,13 @@ function refreshOf(
   }
   if (short === 0) next.set('was', nonce);
   else if (short < SHORTS) next.set('short', String(short + 1));
-  // Spread, so that a stop of the service doesn’t bring all of them back at once.
-  const seconds = short > 0 ? SHORT_EVERY_S : 2 + Math.floor((Math.random() * config.byeSpreadMs) / 1000);
+  const seconds = short > 0 ? SHORT_EVERY_S : comeBackSeconds(config);
   return `${seconds}; url=${room}/live?${next}`;
+}
+
+/** Spread, so that a stop of the service doesn’t bring all frames back at once. */
+export function comeBackSeconds({ byeSpreadMs }: Pick<Service['config'], 'byeSpreadMs'>): number {
+  return 2 + Math.floor((Math.random() * byeSpreadMs) / 1000);
 }
 
 function setHeaders(res: Response, refresh: string): void {

@@ -6,7 +6,7 @@ import type { LastingSink } from './lasting.ts';
 import { Outlet } from './outlet.ts';
 import type { EntryPrinter } from './plain-entries.ts';
 import { FOOT, html, type Markup } from './plain-html.ts';
-import { FLUSH_BYE_MS, RUN_BYTES } from './stream-sink.ts';
+import { endResponse, RUN_BYTES } from './stream-sink.ts';
 
 /** Filler that isn’t shown, for proxies that hold a response’s beginning back. */
 const PADDING = Buffer.from(`<!--${' '.repeat(2040)}-->\n`);
@@ -81,13 +81,7 @@ export class LiveSink implements LastingSink {
   end(ending: Ending | undefined): void {
     this.#outlet?.stop();
     this.#onEnd();
-    if (!this.#res.headersSent) return;
-    if (ending === undefined || ending.code === 'stalled') {
-      this.#res.destroy();
-      return;
-    }
-    this.#res.end(html`</div>${this.#options.closing(ending)}${FOOT}`.text);
-    setTimeout(() => this.#res.destroy(), FLUSH_BYE_MS).unref();
+    endResponse(this.#res, ending, (ending) => html`</div>${this.#options.closing(ending)}${FOOT}`.text);
   }
 
   #prove(): void {

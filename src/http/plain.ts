@@ -7,6 +7,7 @@ import { refuseOtherSites } from './origin.ts';
 import type { EntryPrinter } from './plain-entries.ts';
 import type { Typed } from './plain-forms.ts';
 import { html, wayUp } from './plain-html.ts';
+import { comeBackSeconds } from './plain-live.ts';
 import { answerBare, answerRoom, answerWords } from './plain-page.ts';
 import { needFormToken } from './plain-token.ts';
 import { post } from './post-message.ts';
@@ -58,7 +59,7 @@ export function changeMembershipByForm(service: Service, printer: EntryPrinter, 
   return form(service, printer, async (req, res, room) => {
     const identity = await service.authority.identify(service.authority.ticketOf(req));
     await setMembership(service, identity, roomKey(identity.site, room), change);
-    goToRoom(req, res);
+    goToRoom(req, res, change === 'leave' ? '?left=1' : '');
   });
 }
 
@@ -68,6 +69,9 @@ export function refuseByPage(service: Service) {
     if (res.headersSent) return next(error);
     const refusal = toRefusal(error, service.log);
     tellRetry(res, refusal);
+    // Browsers follow no `Retry-After`, and nobody would load the frame again by hand.
+    if (refusal.status >= 500 && req.path.endsWith('/live'))
+      res.set('Refresh', String(comeBackSeconds(service.config)));
     const lobby = `${wayUp(req.path)}${LOBBY}`;
     answerWords(
       req,
@@ -109,8 +113,8 @@ function form(service: Service, printer: EntryPrinter, act: Act) {
 }
 
 /** [spec] RFC 9110, 15.4.4: what follows 303 is a GET, and it is this that loading again repeats. */
-function goToRoom(req: Request, res: Response): void {
-  res.redirect(303, `${wayUp(req.path)}${req.params['room']}`);
+function goToRoom(req: Request, res: Response, query = ''): void {
+  res.redirect(303, `${wayUp(req.path)}${req.params['room']}${query}`);
 }
 
 /** [spec] WHATWG HTML, 4.10.21.8: forms send line ends as CR LF. */

@@ -6,6 +6,9 @@ import type { Frame } from '../delivery/frame.ts';
 import type { Ending, Reader, Sink } from '../delivery/reader.ts';
 import type { Run } from '../delivery/run.ts';
 import { isStillKnown } from './authority.ts';
+import { beHere } from './being-here.ts';
+import { startDrip } from './drip.ts';
+import { whenReachable } from './reachable.ts';
 import { parseReading } from './reading-request.ts';
 import { toRefusal } from './refuse.ts';
 import type { Service } from './service.ts';
@@ -14,8 +17,6 @@ import { byeFrame } from './stream-sink.ts';
 /** Some scanners refuse an answer above 64 KB, so a poll's stays well below: 48 KB with what is around the events. */
 const ANSWER_BYTES = 48 * 1024;
 const ENVELOPE_BYTES = 256;
-const DRIP_EVERY_MS = 2500;
-const BLANK = ' ';
 
 /** A stream that hangs up after its first news. */
 class PollSink implements Sink {
@@ -55,7 +56,7 @@ class PollSink implements Sink {
 export function poll(service: Service) {
   return async (req: Request, res: Response): Promise<void> => {
     const asked = parseReading(req);
-    const { config, authority, delivery, rooms, presence, log } = service;
+    const { config, authority, delivery, rooms, log } = service;
     // A poll renews presence where it begins, so the next one must begin before that lease has ended.
     const maxWaitS = Math.min(config.pollWaitMs, config.leaseMs / 2) / 1000;
     const waitMs = asked.number('wait', { min: 0, max: maxWaitS, otherwise: maxWaitS }) * 1000;
@@ -78,7 +79,7 @@ export function poll(service: Service) {
       reader?.end();
     };
     const stop = () => timers.forEach(clearTimeout);
-    if (asked.flag('drip')) timers.push(drip(res));
+    if (asked.flag('drip')) timers.push(startDrip(res));
     try {
       const sink = new PollSink(waitMs === 0, (frames) => {
         if (hasBegun) answer(frames);
@@ -94,11 +95,9 @@ export function poll(service: Service) {
         reader?.end();
       });
       const identity = await authority.identify(ticket);
-      await rooms.mustExist(keys);
+      await whenReachable(rooms.mustExist(keys));
       reader.listenTo(`user:${identity.userKey}`);
-      presence.renew(keys, identity.userKey, identity.user).catch((error: unknown) => {
-        log.warn({ err: error }, 'presence wasn’t renewed');
-      });
+      beHere(service, ticket, identity, keys).catch((error: unknown) => void toRefusal(error, log));
       await reader.begin(asked.after, () => {
         hasBegun = true;
         if (waitMs > 0) timers.push(setTimeout(answer, waitMs, []));
@@ -114,14 +113,4 @@ export function poll(service: Service) {
       if (!res.writableEnded) res.end(JSON.stringify(toRefusal(error, service.log)));
     }
   };
-}
-
-function drip(res: Response): NodeJS.Timeout {
-  res.set({
-    'Content-Type': 'application/json; charset=utf-8',
-    'X-Accel-Buffering': 'no',
-    'Content-Encoding': 'identity',
-  });
-  res.write(BLANK);
-  return setInterval(() => res.write(BLANK), DRIP_EVERY_MS);
 }

@@ -1,12 +1,14 @@
 import type { Request, Response } from 'express';
 import { idTime, type StreamId } from '../chat/ids.ts';
 import { type Draft, parseDraft } from '../chat/messages.ts';
+import { Refusal } from '../chat/refusals.ts';
 import { parseRoomName, type RoomName, roomKey } from '../chat/rooms.ts';
+import { withoutCommand } from '../log/logger.ts';
 import type { Ticket } from './authority.ts';
 import type { Service } from './service.ts';
 
 /**
- * `POST /api/rooms/:room/messages {text, clientId?}`: 201 `{id, at}`; the same `clientId` and text again: 200 with the
+ * `POST /api/rooms/:room/messages {text, clientId?, user?}`: 201 `{id, at}`; the same `clientId` and text again: 200 with the
  * same id.
  */
 export function postMessage(service: Service) {
@@ -26,9 +28,13 @@ export async function post(
   draft: Draft,
 ): Promise<{ id: StreamId; isNew: boolean }> {
   const identity = await authority.identify(ticket);
+  if (draft.user !== undefined && draft.user !== identity.user.id)
+    throw new Refusal('other_user', 'Somebody else is logged in than who wrote this.', { field: 'user' });
   await pace.count(identity.userKey);
   const { site, userKey, user } = identity;
   const posted = await appender.post(roomKey(site, room), userKey, user, draft);
-  authority.renew(ticket, identity).catch((error) => log.warn({ err: error }, 'a session wasn’t renewed'));
+  authority
+    .renew(ticket, identity)
+    .catch((error) => log.warn({ err: withoutCommand(error) }, 'a session wasn’t renewed'));
   return posted;
 }

@@ -1,6 +1,6 @@
 import type { NextFunction, Request, Response } from 'express';
 import { Refusal } from '../chat/refusals.ts';
-import type { Log } from '../log/logger.ts';
+import { type Log, withoutCommand } from '../log/logger.ts';
 
 /** Turns whatever was thrown into a refusal: our own, a body parser's, or (a bug, logged) `internal`. */
 export function toRefusal(error: unknown, log: Log): Refusal {
@@ -24,7 +24,7 @@ export function toRefusal(error: unknown, log: Log): Refusal {
       if (typeof status === 'number' && status >= 400 && status < 500) {
         return new Refusal('malformed_body', 'The request or its body can’t be read.');
       }
-      log.error({ err: error }, 'a request failed');
+      log.error({ err: withoutCommand(error) }, 'a request failed');
       return new Refusal('internal', 'Something went wrong here. It has been logged.');
   }
 }

@@ -1,3 +1,4 @@
+import type { EventEmitter } from 'node:events';
 import type { NextFunction, Request, Response } from 'express';
 import type { Log } from '../log/logger.ts';
 
@@ -7,13 +8,23 @@ const UNLOGGED = /\/(api\/(poll|confirm)|plain\/[^/]+\/(live|proof)|healthz|read
 /** One line a request, when it ends: no query, no body, no headers, so no text, cookie or token. */
 export function logRequests(log: Log) {
   return (req: Request, res: Response, next: NextFunction): void => {
-    const path = req.originalUrl.split('?', 1)[0] as string;
-    if (UNLOGGED.test(path)) return next();
-    const startedAt = performance.now();
-    res.once('close', () => {
-      const ms = Math.round(performance.now() - startedAt);
-      log.info({ method: req.method, path, status: res.statusCode, ms }, 'request');
-    });
+    logAtClose(log, req, res, () => res.statusCode);
     next();
   };
+}
+
+/** Logs a request when what answers it closes; for upgrades, too, which pass no middleware. */
+export function logAtClose(
+  log: Log,
+  { method, originalUrl }: Pick<Request, 'method' | 'originalUrl'>,
+  answering: EventEmitter,
+  statusOf: () => number | undefined,
+): void {
+  const path = originalUrl.split('?', 1)[0] as string;
+  if (UNLOGGED.test(path)) return;
+  const startedAt = performance.now();
+  answering.once('close', () => {
+    const ms = Math.round(performance.now() - startedAt);
+    log.info({ method, path, status: statusOf(), ms }, 'request');
+  });
 }

@@ -47,13 +47,14 @@ export function changeMembership(service: Service, change: 'join' | 'leave') {
   };
 }
 
-/** Begins or ends a membership; with it presence ends. */
+/** Begins or ends a membership; with it presence ends. Refusal: `too_fast`, since a going is told to the whole room. */
 export async function setMembership(
-  { rooms, presence }: Service,
+  { rooms, presence, presencePace }: Service,
   { userKey, untilMs }: Identity,
   room: RoomKey,
   change: 'join' | 'leave',
 ): Promise<void> {
+  if (change === 'leave') await presencePace.count(userKey);
   await whenReachable(change === 'join' ? rooms.join(room, userKey, untilMs) : rooms.leave(room, userKey));
   if (change === 'leave') await whenReachable(presence.drop(userKey, [room]));
 }

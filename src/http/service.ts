@@ -22,7 +22,10 @@ export interface Service {
   readonly names: Names;
   readonly leases: Leases;
   readonly presence: Presence;
+  /** Of posts. */
   readonly pace: Pace;
+  /** Of comings and goings. */
+  readonly presencePace: Pace;
   readonly delivery: Delivery;
   readonly authority: Authority;
   /** The doctor's: places for its probes, and counts of what it found. */
@@ -47,4 +50,6 @@ export interface EdgeConfig {
   readonly byeSpreadMs: number;
   readonly publicUrl: string | undefined;
   readonly allowedOrigins: readonly string[];
+  /** For what passes no application's middleware. */
+  readonly trustProxy: number | string | undefined;
 }

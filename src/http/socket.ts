@@ -1,14 +1,18 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { type Request, request as requestPrototype } from 'express';
+import express, { type Express, type Request } from 'express';
 import { type RawData, type WebSocket, WebSocketServer } from 'ws';
 import { Refusal } from '../chat/refusals.ts';
+import type { Reader } from '../delivery/reader.ts';
+import { withoutCommand } from '../log/logger.ts';
+import type { Ticket } from './authority.ts';
 import { type Confirmation, confirmStream, parseSocketConfirmation } from './confirm.ts';
 import { declineUpgrade } from './decline-upgrade.ts';
 import { probeSocket } from './doctor-socket.ts';
-import { enterLasting, type LastingReader } from './lasting.ts';
+import { enterLasting, lastingAskedOf } from './lasting.ts';
 import { checkUpgradeOrigin } from './origin.ts';
 import { toRefusal } from './refuse.ts';
+import { logAtClose } from './request-log.ts';
 import type { Service } from './service.ts';
 import { SocketSink } from './socket-sink.ts';
 
@@ -26,6 +30,8 @@ export type TakeUpgrade = (req: IncomingMessage, socket: Duplex, head: Buffer) =
  */
 export function takeUpgrades(service: Service): TakeUpgrade {
   const { config, log } = service;
+  const app = express();
+  if (config.trustProxy !== undefined) app.set('trust proxy', config.trustProxy);
   const upgrader = new WebSocketServer({
     noServer: true,
     clientTracking: false,
@@ -36,9 +42,7 @@ export function takeUpgrades(service: Service): TakeUpgrade {
   // Without a listener the library would answer bad handshakes itself, in another shape than all of the API.
   upgrader.on('wsClientError', () => {});
   const take = async (req: Request, socket: Duplex, head: Buffer): Promise<void> => {
-    const path = pathOf(req);
-    const isOurs = path.startsWith(`${config.basePath}/`) && config.websocket === 'on';
-    switch (isOurs ? path.slice(config.basePath.length) : undefined) {
+    switch (config.websocket === 'on' ? ownPathOf(req, config) : undefined) {
       case '/api/socket':
         checkUpgradeOrigin(req, config);
         return openSocket(service, upgrader, req, socket, head);
@@ -51,8 +55,18 @@ export function takeUpgrades(service: Service): TakeUpgrade {
   };
   return (incoming, socket, head) => {
     socket.on('error', () => socket.destroy());
-    take(asExpressRequest(incoming), socket, head).catch((error: unknown) =>
-      declineUpgrade(socket, toRefusal(error, log)),
+    const req = asExpressRequest(app, incoming);
+    let status: number | undefined;
+    logAtClose(log, req, socket, () => status);
+    take(req, socket, head).then(
+      () => {
+        status = 101;
+      },
+      (error: unknown) => {
+        const refusal = toRefusal(error, log);
+        status = refusal.status;
+        declineUpgrade(socket, refusal);
+      },
     );
   };
 }
@@ -65,9 +79,11 @@ async function openSocket(
   socket: Duplex,
   head: Buffer,
 ): Promise<void> {
-  const sink = new SocketSink(socket, service.config.stallMs);
-  const entered = enterLasting(service, req, sink);
-  const { reader, begin } = entered;
+  const { config, authority } = service;
+  const asked = lastingAskedOf(req, config);
+  const ticket = authority.ticketOf(req);
+  const sink = new SocketSink(socket, config.stallMs);
+  const { reader, begin } = enterLasting(service, ticket, sink, asked);
   let webSocket: WebSocket | undefined;
   socket.once('close', () => reader.end());
   try {
@@ -78,13 +94,13 @@ async function openSocket(
       if (webSocket === undefined)
         throw new Refusal('malformed_body', 'The request is no handshake of a WebSocket.');
       sink.accept(webSocket);
-      listen(service, webSocket, socket, entered);
+      listen(service, webSocket, socket, { reader, ticket });
     });
     if (webSocket === undefined) throw refusalOfEnded(reader.ended?.by?.code);
   } catch (error) {
     reader.end();
     if (webSocket === undefined) throw error;
-    service.log.error({ err: error }, 'a WebSocket failed; it was ended');
+    service.log.error({ err: withoutCommand(error) }, 'a WebSocket failed; it was ended');
   }
 }
 
@@ -93,7 +109,7 @@ function listen(
   service: Service,
   webSocket: WebSocket,
   socket: Duplex,
-  { reader, ticket }: LastingReader,
+  { reader, ticket }: { readonly reader: Reader; readonly ticket: Ticket },
 ): void {
   let confirmedAt = Number.NEGATIVE_INFINITY;
   // Whoever pings and doesn't read must not have answers heaped up.
@@ -109,6 +125,8 @@ function listen(
     } catch {
       return close(CLOSE.malformed, 'confirmations only');
     }
+    // What came on this socket says nothing of a host's log-out since: only a request of its own does.
+    if (!service.authority.isTicketLasting) return;
     const now = performance.now();
     if (now - confirmedAt < CONFIRMATION_EVERY_MS || reader.ended) return;
     confirmedAt = now;
@@ -131,12 +149,17 @@ function refusalOfEnded(code: string | undefined): Refusal {
 }
 
 /** An upgrade passes no middleware; this gives it what Express gives every request, for a host's hook above all. */
-function asExpressRequest(incoming: IncomingMessage): Request {
-  const req = Object.setPrototypeOf(incoming, requestPrototype) as Request;
+function asExpressRequest(app: Express, incoming: IncomingMessage): Request {
+  const req = ('app' in incoming ? incoming : Object.setPrototypeOf(incoming, app.request)) as Request;
   req.originalUrl ??= incoming.url ?? '/';
   return req;
 }
 
-function pathOf({ url = '' }: IncomingMessage): string {
-  return (url.split('?', 1)[0] as string).replace(/\/$/, '');
+/** The path below the base path, without a slash at its end; undefined outside of it. */
+export function ownPathOf(
+  { url = '' }: Pick<IncomingMessage, 'url'>,
+  { basePath }: Pick<Service['config'], 'basePath'>,
+): string | undefined {
+  const path = (url.split('?', 1)[0] as string).replace(/\/$/, '');
+  return `${path}/`.startsWith(`${basePath}/`) ? path.slice(basePath.length) : undefined;
 }

@@ -86,12 +86,21 @@ export class ResponseStreamSink implements LastingSink {
   end(ending: Ending | undefined): void {
     this.#outlet?.stop();
     this.#onEnd();
-    if (!this.#res.headersSent) return;
-    if (ending === undefined || ending.code === 'stalled') {
-      this.#res.destroy();
-      return;
-    }
-    this.#res.end(byeFrame(ending).sse);
-    setTimeout(() => this.#res.destroy(), FLUSH_BYE_MS).unref();
+    endResponse(this.#res, ending, (ending) => byeFrame(ending).sse);
   }
+}
+
+/** Ends a response that streams: with its last words, if somebody is there to hear them. */
+export function endResponse(
+  res: Response,
+  ending: Ending | undefined,
+  lastWords: (ending: Ending) => Buffer | string,
+): void {
+  if (!res.headersSent) return;
+  if (ending === undefined || ending.code === 'stalled') {
+    res.destroy();
+    return;
+  }
+  res.end(lastWords(ending));
+  setTimeout(() => res.destroy(), FLUSH_BYE_MS).unref();
 }

@@ -1,7 +1,7 @@
 import type { Request, Response } from 'express';
 import type { EndingCode } from '../chat/entries.ts';
 import { Refusal } from '../chat/refusals.ts';
-import { enterLasting } from './lasting.ts';
+import { enterLasting, lastingAskedOf } from './lasting.ts';
 import { toRefusal } from './refuse.ts';
 import type { Service } from './service.ts';
 import { byeFrame, ResponseStreamSink } from './stream-sink.ts';
@@ -13,9 +13,10 @@ import { byeFrame, ResponseStreamSink } from './stream-sink.ts';
  */
 export function stream(service: Service) {
   return async (req: Request, res: Response): Promise<void> => {
-    const { config, log } = service;
+    const { config, authority, log } = service;
+    const asked = lastingAskedOf(req, config);
     const sink = new ResponseStreamSink(res, config.stallMs);
-    const { reader, begin } = enterLasting(service, req, sink);
+    const { reader, begin } = enterLasting(service, authority.ticketOf(req), sink, asked);
     res.once('close', () => reader.end());
     try {
       await begin(() => setStreamHeaders(req, res));

@@ -40,6 +40,8 @@ export class Keys {
   readonly secret: string;
   readonly sessionPrefix: string;
   readonly pacePrefix: string;
+  /** Of comings and goings. */
+  readonly presencePacePrefix: string;
   readonly #namespace: string;
   readonly #shard: string;
 
@@ -53,6 +55,7 @@ export class Keys {
     this.secret = `${namespace}:secret`;
     this.sessionPrefix = `${namespace}:sess:`;
     this.pacePrefix = `${namespace}:pace`;
+    this.presencePacePrefix = `${namespace}:pace-presence`;
   }
 
   log(room: RoomKey): string {

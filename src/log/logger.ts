@@ -5,3 +5,9 @@ export interface Log {
   warn(facts: object, sentence: string): void;
   error(facts: object, sentence: string): void;
 }
+
+/** An error as it may be logged: one of Redis' client carries the command that failed, with names and ids. */
+export function withoutCommand(error: unknown): Error {
+  const { message, stack } = error instanceof Error ? error : new Error(String(error));
+  return Object.assign(new Error(message), { stack });
+}

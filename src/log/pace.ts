@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import { BurstyRateLimiter, RateLimiterRedis, RateLimiterRes } from 'rate-limiter-flexible';
 import { Refusal } from '../chat/refusals.ts';
-import type { Keys, UserKey } from './keys.ts';
+import type { UserKey } from './keys.ts';
 import { refusalOf } from './unreachable.ts';
 
 /** A burst, and then so many a second; the burst is there again a minute after it was begun. */
@@ -12,21 +12,22 @@ export interface PaceLimit {
 
 const BURST_AGAIN_S = 60;
 
-/** How fast one user may post, over all processes. */
+/** How fast one user may do something that others are told, over all processes. */
 export class Pace {
   readonly #limiter: BurstyRateLimiter;
   readonly #redis: Redis;
 
-  constructor(redis: Redis, keys: Keys, { burst, perSecond }: PaceLimit) {
+  /** `prefix` is that of its keys. */
+  constructor(redis: Redis, prefix: string, { burst, perSecond }: PaceLimit) {
     const steady = {
       storeClient: redis,
-      keyPrefix: `${keys.pacePrefix}:steady`,
+      keyPrefix: `${prefix}:steady`,
       points: perSecond,
       duration: 1,
     };
     const spare = {
       storeClient: redis,
-      keyPrefix: `${keys.pacePrefix}:burst`,
+      keyPrefix: `${prefix}:burst`,
       points: burst,
       duration: BURST_AGAIN_S,
     };
@@ -34,11 +35,11 @@ export class Pace {
     this.#redis = redis;
   }
 
-  /** Counts one post. Refusals: `too_fast`, with the seconds to wait; `unavailable`. */
-  async count(user: UserKey): Promise<void> {
+  /** Counts one, or several at once. Refusals: `too_fast`, with the seconds to wait; `unavailable`. */
+  async count(user: UserKey, times = 1): Promise<void> {
     if (this.#redis.status !== 'ready') throw refusalOf(new Error('not connected'), 'unsent');
     try {
-      await this.#limiter.consume(user);
+      await this.#limiter.consume(user, times);
     } catch (error) {
       if (!(error instanceof RateLimiterRes)) throw refusalOf(error, 'unsent');
       const retryAfter = Math.max(1, Math.ceil(error.msBeforeNext / 1000));

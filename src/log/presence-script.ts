@@ -35,30 +35,36 @@ local function settle(room, presence)
   if first[2] then redis.call('ZADD', due, first[2], room) else redis.call('ZREM', due, room) end
 end
 
+-- What makes a room a crowd, and what makes a crowd a room again, is told as well: whoever hears of it knows to ask anew.
 local function remove(room, presence, here, user)
   local count = redis.call('HLEN', here)
   local json = redis.call('HGET', here, user)
   redis.call('ZREM', presence, user)
   redis.call('HDEL', here, user)
-  if json and count <= listed then tell(room, json, false) end
+  if json and count <= listed + 1 then tell(room, json, false) end
 end
 `;
 
 /**
  * KEYS also: the user's whereabouts; for each room: room, presence, here. ARGV also: user, the user's JSON, the lease and
- * how long keys are kept (ms), the rooms.
+ * how long keys are kept (ms), whether the user may come to rooms (1) or only stay (0), the rooms. Answers the rooms that
+ * the user would have come to, and those with more people than are told of, each as one text.
  */
 export const renewScript = new Script(`
 ${LUA_PRESENCE}
 local whereabouts = KEYS[4]
-local user, json, lease, keep = ARGV[4], ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
+local user, json, lease, keep, mayCome = ARGV[4], ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8] == '1'
+local comings, crowded = {}, {}
 local till = string.format('%.0f', now + lease)
 bad = corrupt(whereabouts, 'zset')
 if bad then return bad end
-for i = 8, #ARGV do
-  local room, at = ARGV[i], 5 + (i - 8) * 3
+for i = 9, #ARGV do
+  local room, at = ARGV[i], 5 + (i - 9) * 3
   local presence, here = KEYS[at + 1], KEYS[at + 2]
-  if redis.call('EXISTS', KEYS[at]) == 1 and isSound(presence, here) then
+  local isOpen = redis.call('EXISTS', KEYS[at]) == 1 and isSound(presence, here)
+  if isOpen and not mayCome and redis.call('HEXISTS', here, user) == 0 then
+    comings[#comings + 1] = room
+  elseif isOpen then
     redis.call('ZADD', presence, 'GT', till, user)
     local isNew = redis.call('HSET', here, user, json) == 1
     keepFor(presence, keep)
@@ -66,14 +72,16 @@ for i = 8, #ARGV do
     redis.call('ZADD', whereabouts, 'GT', till, room)
     settle(room, presence)
     keepFor(due, keep)
-    if isNew and redis.call('HLEN', here) <= listed then tell(room, json, true) end
+    local count = redis.call('HLEN', here)
+    if count > listed then crowded[#crowded + 1] = room end
+    if isNew and count <= listed + 1 then tell(room, json, true) end
   end
 end
 if redis.call('EXISTS', whereabouts) == 1 then
   redis.call('ZREMRANGEBYSCORE', whereabouts, '-inf', string.format('%.0f', now))
   keepFor(whereabouts, keep)
 end
-return {'done'}
+return {'done', table.concat(comings, ' '), table.concat(crowded, ' ')}
 `);
 
 /** KEYS: due. ARGV: most rooms to answer. Answers rooms in which a lease has ended. */

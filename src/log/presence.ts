@@ -5,6 +5,7 @@ import type { RoomKey } from '../chat/rooms.ts';
 import type { User } from '../chat/users.ts';
 import { newEpoch } from './epoch.ts';
 import type { Keys, UserKey } from './keys.ts';
+import type { Pace } from './pace.ts';
 import { dropScript, dueScript, listScript, renewScript, sweepScript } from './presence-script.ts';
 import type { Script } from './script.ts';
 
@@ -19,12 +20,16 @@ interface PresenceOptions {
 export interface People {
   readonly people: readonly User[];
   readonly count: number;
+  /** Most that are listed; what happens among more isn't told. */
+  readonly listed: number;
   /** The journal's end when this was read: what is told of comings and goings after it applies on top. */
   readonly cursor: string;
 }
 
 /** A lease renewed a quarter of its life ago isn't renewed again, so that short polls cost Redis nothing. */
 const RENEWALS_A_LEASE = 4;
+/** In a crowd, of which nobody is told who was taken out by another process, it is forgotten sooner. */
+const RENEWALS_A_LEASE_IN_CROWDS = 20;
 const REMEMBERED = 100_000;
 /** Keys outlive the last lease by this at least: time for somebody to tell that it has ended. */
 const MIN_KEEP_MS = 5000;
@@ -39,40 +44,63 @@ export class Presence {
   readonly #redis: Redis;
   readonly #keys: Keys;
   readonly #options: PresenceOptions;
-  /** When this process renewed whom where, oldest first. */
-  readonly #renewedAt = new Map<string, number>();
+  readonly #pace: Pace;
+  /** Until when whose renewal where is a repetition, about the oldest first. */
+  readonly #renewedUntil = new Map<string, number>();
 
-  constructor(redis: Redis, keys: Keys, options: PresenceOptions) {
+  /** `pace` is that of a user's comings: each is told to all of a room. */
+  constructor(redis: Redis, keys: Keys, pace: Pace, options: PresenceOptions) {
     this.#redis = redis;
     this.#keys = keys;
+    this.#pace = pace;
     this.#options = options;
   }
 
-  /** The user is in these rooms, for a lease from now; rooms that don't exist are passed over. */
+  /**
+   * The user is in these rooms, for a lease from now; rooms that don't exist are passed over. Refusal: `too_fast`, for
+   * the rooms that the user would have come to.
+   */
   async renew(rooms: readonly RoomKey[], userKey: UserKey, user: User): Promise<void> {
     const due = this.#take(rooms, userKey);
     if (due.length === 0) return;
-    const { leaseMs } = this.#options;
-    const { id, name, guest } = user;
+    let open = due;
     try {
-      await this.#run(
-        renewScript,
-        [
-          this.#keys.whereabouts(userKey),
-          ...due.flatMap((room) => [this.#keys.room(room), this.#keys.presence(room), this.#keys.here(room)]),
-        ],
-        [
-          userKey,
-          JSON.stringify({ id, name, guest }),
-          leaseMs,
-          leaseMs + Math.max(leaseMs, MIN_KEEP_MS),
-          ...due,
-        ],
-      );
+      open = await this.#renew(due, userKey, user, false);
+      if (open.length === 0) return;
+      await this.#pace.count(userKey, open.length);
+      open = await this.#renew(open, userKey, user, true);
     } catch (error) {
-      for (const room of due) this.#renewedAt.delete(nameOf(room, userKey));
+      for (const room of open) this.forget(room, userKey);
       throw error;
     }
+  }
+
+  /** Answers the rooms that the user would come to by it and may not. */
+  async #renew(
+    rooms: readonly RoomKey[],
+    userKey: UserKey,
+    { id, name, guest }: User,
+    mayCome: boolean,
+  ): Promise<RoomKey[]> {
+    const { leaseMs } = this.#options;
+    const [, comings = '', crowded = ''] = await this.#run(
+      renewScript,
+      [
+        this.#keys.whereabouts(userKey),
+        ...rooms.flatMap((room) => [this.#keys.room(room), this.#keys.presence(room), this.#keys.here(room)]),
+      ],
+      [
+        userKey,
+        JSON.stringify({ id, name, guest }),
+        leaseMs,
+        leaseMs + Math.max(leaseMs, MIN_KEEP_MS),
+        mayCome ? 1 : 0,
+        ...rooms,
+      ],
+    );
+    const until = performance.now() + leaseMs / RENEWALS_A_LEASE_IN_CROWDS;
+    for (const room of roomsOf(crowded)) this.#renewedUntil.set(nameOf(room, userKey), until);
+    return roomsOf(comings);
   }
 
   /** The user is in these rooms (default: in any) no longer, which is told at once. */
@@ -98,6 +126,7 @@ export class Presence {
     return {
       people: people.map((json) => JSON.parse(json) as User),
       count: Number(count),
+      listed: this.#options.presenceListed,
       cursor: formatCursor(epoch, streamId(end)),
     };
   }
@@ -119,24 +148,28 @@ export class Presence {
 
   /** Somebody, here or on another process, took the user out of the room: the next renewal isn't a repetition. */
   forget(room: RoomKey, userKey: UserKey): void {
-    this.#renewedAt.delete(nameOf(room, userKey));
+    this.#renewedUntil.delete(nameOf(room, userKey));
   }
 
-  /** Redis may have lost what it was told. */
+  /** Redis may have lost what it was told, or a going have passed unheard. */
   forgetAll(): void {
-    this.#renewedAt.clear();
+    this.#renewedUntil.clear();
   }
 
   /** Of the rooms those in which the user's lease wasn't renewed lately, noted as renewed now. */
   #take(rooms: readonly RoomKey[], userKey: UserKey): RoomKey[] {
     const now = performance.now();
-    const repeatMs = this.#options.leaseMs / RENEWALS_A_LEASE;
-    for (const [name, at] of this.#renewedAt) {
-      if (now - at < repeatMs && this.#renewedAt.size < REMEMBERED) break;
-      this.#renewedAt.delete(name);
+    const until = now + this.#options.leaseMs / RENEWALS_A_LEASE;
+    for (const [name, end] of this.#renewedUntil) {
+      if (now < end && this.#renewedUntil.size < REMEMBERED) break;
+      this.#renewedUntil.delete(name);
     }
-    const due = rooms.filter((room) => !this.#renewedAt.has(nameOf(room, userKey)));
-    for (const room of due) this.#renewedAt.set(nameOf(room, userKey), now);
+    const due = rooms.filter((room) => now >= (this.#renewedUntil.get(nameOf(room, userKey)) ?? 0));
+    for (const room of due) {
+      // Put anew, so that it stands where its age does.
+      this.forget(room, userKey);
+      this.#renewedUntil.set(nameOf(room, userKey), until);
+    }
     return due;
   }
 
@@ -154,4 +187,8 @@ export class Presence {
 
 function nameOf(room: RoomKey, userKey: UserKey): string {
   return `${room} ${userKey}`;
+}
+
+function roomsOf(text: string): RoomKey[] {
+  return text === '' ? [] : (text.split(' ') as RoomKey[]);
 }

@@ -61,6 +61,21 @@ export class RoomBook {
     return this.#views(keys.sort(), user);
   }
 
+  /** At most so many rooms of a site as one user sees them, the user's own first, and how many there are. */
+  async listSome(site: string, user: UserKey, most: number): Promise<{ rooms: RoomView[]; count: number }> {
+    const [all, joined] = (await Promise.all([
+      this.#redis.smembers(this.#keys.rooms(site)),
+      this.#redis.smembers(this.#keys.joined(user)),
+    ])) as [RoomKey[], RoomKey[]];
+    const own = new Set(joined);
+    const isOther = (room: RoomKey) => Number(!own.has(room));
+    const listed = all
+      .sort()
+      .sort((a, b) => isOther(a) - isOther(b))
+      .slice(0, most);
+    return { rooms: await this.#views(listed, user), count: all.length };
+  }
+
   /** One room as one user sees it. Refusal: `room_not_found`. */
   async view(room: RoomKey, user: UserKey): Promise<RoomView> {
     const [view] = await this.#views([room], user);

@@ -1,14 +1,17 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
-import type { Log } from './logger.ts';
+import { type Log, withoutCommand } from './logger.ts';
 import type { Presence } from './presence.ts';
 
 const SWEEP_EVERY_MS = 1000;
 const SWEEP_ON_MS = 50;
+/** A wait that lasted so much longer was no wait: the process, or its machine, was suspended. */
+const SUSPENDED_MS = 3000;
 
 /**
  * Every process looks about once a second for leases that have ended, so that a crashed one's people are told gone by any
- * other. After an absence, of Redis or its own, it first waits for `graceMs`, since nobody could renew meanwhile.
+ * other. After an absence, of Redis or its own (it was started, or suspended), it first waits for `graceMs`, since nobody
+ * could renew meanwhile.
  */
 export class Sweeper {
   readonly #redis: Redis;
@@ -42,7 +45,10 @@ export class Sweeper {
     let hasMore = false;
     while (!signal.aborted) {
       const waitMs = hasMore ? SWEEP_ON_MS : SWEEP_EVERY_MS * (0.75 + Math.random() / 2);
+      // By the clock on the wall: the other one stands still while a machine is suspended.
+      const dueAt = Date.now() + waitMs;
       await pause(waitMs, undefined, { signal, ref: false }).catch(() => {});
+      if (Date.now() - dueAt > SUSPENDED_MS) this.#hold();
       hasMore = !signal.aborted && (await this.#sweep());
     }
   }
@@ -56,7 +62,7 @@ export class Sweeper {
     try {
       return await this.#presence.sweep();
     } catch (error) {
-      this.#log.warn({ err: error }, 'ended leases couldn’t be looked for; trying again');
+      this.#log.warn({ err: withoutCommand(error) }, 'ended leases couldn’t be looked for; trying again');
       return false;
     }
   }

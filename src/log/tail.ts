@@ -4,7 +4,7 @@ import { type StreamId, ZERO_ID } from '../chat/ids.ts';
 import { judge } from '../chat/vouching.ts';
 import { type JournalEnd, type JournalEntry, journalEntry, readFacts, readJournalEnd } from './journal.ts';
 import type { Keys } from './keys.ts';
-import type { Log } from './logger.ts';
+import { type Log, withoutCommand } from './logger.ts';
 
 /** Why the window is filled anew: at the start; the tail was outrun by trimming; the history went back. */
 export type RefillReason = 'start' | 'outrun' | 'rollback';
@@ -86,7 +86,7 @@ export class Tail {
       } catch (error) {
         if (this.#stopping.signal.aborted) return;
         this.#mustCheck = true;
-        this.#log.warn({ err: error }, 'the journal can’t be read; trying again');
+        this.#log.warn({ err: withoutCommand(error) }, 'the journal can’t be read; trying again');
         await pause(RETRY_MS * (0.5 + Math.random()));
       }
     }
@@ -112,7 +112,7 @@ export class Tail {
       this.#listener.heard(entries);
       return true;
     } catch (error) {
-      this.#log.error({ err: error }, 'telling what the journal said failed');
+      this.#log.error({ err: withoutCommand(error) }, 'telling what the journal said failed');
       return false;
     }
   }

@@ -14,7 +14,7 @@ export interface Timing {
 export interface Report {
   readonly route: Route;
   readonly messages: number;
-  /** Never told to the client. */
+  /** Accepted by the service, and never told to the client. */
   readonly lost: readonly string[];
   /** Still in the client's outbox at the end. */
   readonly unsent: readonly string[];
@@ -36,23 +36,23 @@ export function faultsOf(report: Report): string[] {
   return [...errorsOf(report), ...delaysOf(report)];
 }
 
-/** What is wrong with a run however busy the machine was. */
-export function errorsOf({ doubled, disordered, gaps }: Report): string[] {
+/** What is wrong with a run however busy the machine was: a message that was accepted and never told is no late one. */
+export function errorsOf({ lost, doubled, disordered, gaps }: Report): string[] {
   return [
+    ...(lost.length > 0 ? [`lost ${lost.length}: ${lost.slice(0, 5).join(', ')}`] : []),
     ...(doubled > 0 ? [`doubled ${doubled}`] : []),
     ...(disordered > 0 ? [`out of order ${disordered}`] : []),
     ...(gaps > 0 ? [`${gaps} gaps`] : []),
   ];
 }
 
-/** What came too late or not by the end, and which rung was left because of that. */
+/** What came too late or wasn't sent by the end, and which rung was left because of that. */
 function delaysOf(report: Report): string[] {
-  const { route, lost, unsent, firstMs = Infinity, carriers, phase, offline } = report;
+  const { route, unsent, firstMs = Infinity, carriers, phase, offline } = report;
   const { ends, withinMs, firstWithinMs = withinMs, saysOffline } = route;
   const end = carriers.at(-1);
   const worst = worstOf(report);
   return [
-    ...(lost.length > 0 ? [`lost ${lost.length}: ${lost.slice(0, 5).join(', ')}`] : []),
     ...(unsent.length > 0 ? [`not sent: ${unsent.slice(0, 5).join(', ')}`] : []),
     ...(firstMs > firstWithinMs
       ? [`the first message took ${rounded(firstMs)} ms, not ${firstWithinMs}`]

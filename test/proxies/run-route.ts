@@ -99,7 +99,9 @@ export async function runRoute(route: Route, open: OpenRoute, run: Run): Promise
     return {
       route,
       messages: sent.size,
-      lost: [...sent].filter(([, { toldAt }]) => toldAt === undefined).map(([key]) => key),
+      lost: [...sent]
+        .filter(([, { acceptedAt, toldAt }]) => acceptedAt !== undefined && toldAt === undefined)
+        .map(([key]) => key),
       unsent: client.pending().map(({ text }) => keyOf(text)),
       doubled: seen.doubled,
       disordered: seen.disordered + unlikeTheLog(await logOf(poster, room), told),

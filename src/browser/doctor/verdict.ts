@@ -1,4 +1,4 @@
-import { PACE } from '../ladder.ts';
+import { HELLO_MS, PROOF_MS, SHORT_LIFE_MS } from '../ladder.ts';
 import type { Answer, Finding, PollTrace, ProbedCarrier, StreamTrace, Verdict } from './trace.ts';
 
 /** Later than this isn't singly any more. */
@@ -47,7 +47,7 @@ export function judgeStream(trace: StreamTrace): Finding {
     if (isEarlyEnd && latest < VERY_LATE_MS) return found('cut', { atMs: end.atMs });
     if (clumps(trace) > 2) return found('delayed', { latencyMs: latest });
     const [second] = arrivals.slice(1);
-    return found('held', first.atMs > PACE.helloMs ? { atMs: first.atMs } : second && { atMs: second.atMs });
+    return found('held', first.atMs > HELLO_MS ? { atMs: first.atMs } : second && { atMs: second.atMs });
   }
   if (quantile(lateness, 0.5) > LATE_MS || latest > VERY_LATE_MS)
     return found('delayed', { latencyMs: latest });
@@ -59,7 +59,7 @@ export function judgeStream(trace: StreamTrace): Finding {
     atMs,
     latencyMs,
     ...(isMute && { isMute }),
-    ...(atMs >= PACE.shortLifeMs && !isMute && { needs: 'rotation' as const }),
+    ...(atMs >= SHORT_LIFE_MS && !isMute && { needs: 'rotation' as const }),
   });
 }
 
@@ -67,10 +67,7 @@ export function judgeStream(trace: StreamTrace): Finding {
 export function isProven({ arrivals }: StreamTrace): boolean {
   const [hello, second] = arrivals;
   return (
-    hello?.n === 0 &&
-    second !== undefined &&
-    hello.atMs <= PACE.helloMs &&
-    second.atMs - hello.atMs <= PACE.proofMs
+    hello?.n === 0 && second !== undefined && hello.atMs <= HELLO_MS && second.atMs - hello.atMs <= PROOF_MS
   );
 }
 

@@ -8,7 +8,7 @@ import { insist } from './insist.ts';
 import { mend } from './mend.ts';
 import { openReadMarks, type ReadMarks } from './read-marks.ts';
 import { codeOf } from './refusals.ts';
-import { type HeldRoom, heldRoom, isMine, LOBBY, toFollow } from './rooms.ts';
+import { alter, type HeldRoom, heldRoom, isMine, LOBBY, toFollow } from './rooms.ts';
 import type { Memory } from './storage.ts';
 import { merge, takePage, trim } from './timeline.ts';
 
@@ -44,11 +44,11 @@ export class Chat {
   readonly outbox = new Map<string, Pending>();
   marks: ReadMarks | undefined;
   client: ThroughlineClient;
-  readonly makeClient: () => ThroughlineClient;
-  readonly memory: Memory;
-  readonly alerts: ReturnType<typeof openAlerts>;
+  readonly #makeClient: () => ThroughlineClient;
+  readonly #memory: Memory;
+  readonly #alerts: ReturnType<typeof openAlerts>;
   readonly host: ChatHost;
-  notLiveSince = Date.now();
+  #notLiveSince = Date.now();
   hurry: () => void = () => {};
 
   constructor(
@@ -57,24 +57,24 @@ export class Chat {
     alerts: ReturnType<typeof openAlerts>,
     host: ChatHost,
   ) {
-    this.makeClient = makeClient;
-    this.memory = memory;
-    this.alerts = alerts;
+    this.#makeClient = makeClient;
+    this.#memory = memory;
+    this.#alerts = alerts;
     this.host = host;
-    this.client = this.newClient();
+    this.client = this.#newClient();
   }
 
   /** A client serves one session: the next one needs another. */
-  private newClient(): ThroughlineClient {
-    const client = this.makeClient();
-    client.on('message', (message) => this.hear(message));
-    client.on('gap', (gap) => void this.mend(gap));
+  #newClient(): ThroughlineClient {
+    const client = this.#makeClient();
+    client.on('message', (message) => this.#hear(message));
+    client.on('gap', (gap) => void this.#mend(gap));
     client.on('presence', (entry) => {
       const held = this.rooms.get(entry.room);
       if (held) held.roster.apply(entry);
       if (entry.room === this.room) this.host.changed('people');
     });
-    client.on('state', (state) => this.heed(state));
+    client.on('state', (state) => this.#heed(state));
     client.on('outbox', (item) => {
       if (item.status === 'gone') this.outbox.delete(item.clientId);
       else this.outbox.set(item.clientId, item);
@@ -106,17 +106,17 @@ export class Chat {
 
   /** Finds out who is logged in, if anybody, for as long as that takes. */
   async start(): Promise<void> {
-    const user = await this.insist(() => this.client.whoAmI());
+    const user = await this.#insist(() => this.client.whoAmI());
     if (user) await this.enter(user);
     else this.host.left(false);
   }
 
   async enter(user: User): Promise<void> {
     this.me = user;
-    this.marks = openReadMarks(this.memory, user.id);
+    this.marks = openReadMarks(this.#memory, user.id);
     this.host.entered(user);
     try {
-      const pages = await this.insist(async () => {
+      const pages = await this.#insist(async () => {
         await this.listRooms();
         const views = Array.from(this.rooms.values(), ({ view }) => view);
         return this.client.connect(toFollow(views, this.room));
@@ -125,7 +125,7 @@ export class Chat {
       this.isReady = true;
       for (const item of this.client.pending()) this.outbox.set(item.clientId, item);
       pages.forEach((page, room) => {
-        this.take(room, page);
+        this.#take(room, page);
       });
       this.show(this.room);
     } catch (error) {
@@ -158,7 +158,7 @@ export class Chat {
     this.rooms.clear();
     this.outbox.clear();
     this.client.close();
-    this.client = this.newClient();
+    this.client = this.#newClient();
     this.host.left(isEnded);
   }
 
@@ -168,7 +168,7 @@ export class Chat {
     if (!this.marks) return;
     this.marks.meet(views);
     const names = new Set(views.map(({ room }) => room));
-    for (const view of views) this.know(view);
+    for (const view of views) this.#know(view);
     this.rooms.forEach((_, room) => {
       if (!names.has(room)) this.rooms.delete(room);
     });
@@ -187,20 +187,20 @@ export class Chat {
     this.isMissing = !held;
     if (held) {
       held.readUpTo = this.unreadOf(held) > 0 && this.marks ? this.marks.of(room) : undefined;
-      if (!held.isFollowed) void this.follow(room);
+      if (!held.isFollowed) void this.#follow(room);
       void this.askWhoIsHere();
-    } else void this.lookFor(room);
+    } else void this.#lookFor(room);
     this.host.changed('opened');
     this.host.changed('rooms');
   }
 
   async setMembership(isMember: boolean): Promise<void> {
     const { room } = this;
-    if (isMember) this.take(room, await this.client.join(room));
+    if (isMember) this.#take(room, await this.client.join(room));
     else await this.client.leave(room);
     const held = this.rooms.get(room);
     if (held) {
-      held.view = Object.assign({}, held.view, { isMember });
+      alter(held, { isMember });
       // What is said from now on isn't told: what is held would have a hole at its end.
       if (!isMember) this.rooms.set(room, heldRoom(held.view));
     }
@@ -209,7 +209,7 @@ export class Chat {
   }
 
   async createRoom(room: string, title: string): Promise<void> {
-    this.know(await this.client.createRoom(room, title));
+    this.#know(await this.client.createRoom(room, title));
   }
 
   say(text: string): void {
@@ -276,18 +276,18 @@ export class Chat {
   }
 
   /** A room that isn't in the list may be newer than the list. */
-  private async lookFor(room: string): Promise<void> {
+  async #lookFor(room: string): Promise<void> {
     await this.listRooms().catch(() => {});
     if (this.room === room && this.rooms.has(room)) this.show(room);
   }
 
-  private async follow(room: string): Promise<void> {
+  async #follow(room: string): Promise<void> {
     try {
-      const page = await this.insist(() => this.client.follow(room), this.me);
+      const page = await this.#insist(() => this.client.follow(room), this.me);
       const held = this.rooms.get(room);
       // Left again before it was there: it isn't followed any more.
       if (this.room !== room && held && !isMine(held.view)) return this.client.unfollow(room);
-      this.take(room, page);
+      this.#take(room, page);
       if (this.room === room) this.show(room);
     } catch (error) {
       if (codeOf(error) !== 'room_not_found') return this.host.failed(error);
@@ -296,16 +296,16 @@ export class Chat {
     }
   }
 
-  private take(room: string, page: Page): void {
+  #take(room: string, page: Page): void {
     const held = this.rooms.get(room);
     if (!held) return;
     takePage(held.timeline, page);
     for (const { clientId } of page.events) if (clientId) this.outbox.delete(clientId);
     held.isFollowed = true;
-    this.count(held);
+    this.#count(held);
   }
 
-  private know(view: RoomView): void {
+  #know(view: RoomView): void {
     const held = this.rooms.get(view.room);
     if (!held) this.rooms.set(view.room, heldRoom(view));
     // What was told live may be newer than the list.
@@ -313,13 +313,13 @@ export class Chat {
   }
 
   /** A room's count moves on with what is held of it. */
-  private count(held: HeldRoom): void {
+  #count(held: HeldRoom): void {
     const { messages } = held.timeline;
     const newest = messages[messages.length - 1];
-    if (newest && newest.n > held.view.n) held.view = Object.assign({}, held.view, { n: newest.n });
+    if (newest && newest.n > held.view.n) alter(held, { n: newest.n });
   }
 
-  private hear(message: MessageEntry): void {
+  #hear(message: MessageEntry): void {
     const held = this.rooms.get(message.room);
     if (!held || !this.marks || !this.me) return;
     const isNew = merge(held.timeline, [message]).length > 0;
@@ -330,7 +330,7 @@ export class Chat {
     const isSeen = isOpen && this.host.isWatching();
     if (!isSeen && !isOwn && this.marks.unread(message.room, message.n - 1) === 0)
       held.readUpTo = this.marks.of(message.room);
-    this.count(held);
+    this.#count(held);
     if (isSeen || (isOwn && this.marks.unread(message.room, message.n) === 1))
       this.marks.read(message.room, message.n);
     if (!isOpen || isSeen) {
@@ -338,23 +338,23 @@ export class Chat {
     }
     if (isOpen) this.host.changed('news');
     this.host.changed('rooms');
-    if (!isOwn && !isSeen) this.tell(message, held);
+    if (!isOwn && !isSeen) this.#tell(message, held);
   }
 
-  private tell(message: MessageEntry, held: HeldRoom): void {
+  #tell(message: MessageEntry, held: HeldRoom): void {
     const isSeen = () => {
       if (!this.marks) return true;
       this.marks.refresh();
       return this.marks.of(message.room) >= message.n;
     };
-    this.alerts.tell(message, held.view.title, isSeen, () => this.show(message.room));
+    this.#alerts.tell(message, held.view.title, isSeen, () => this.show(message.room));
   }
 
-  private heed(state: State): void {
-    if (state.phase !== 'live') this.notLiveSince = this.notLiveSince || Date.now();
-    else if (this.notLiveSince) {
-      const isStale = Date.now() - this.notLiveSince > STALE_PEOPLE_MS;
-      this.notLiveSince = 0;
+  #heed(state: State): void {
+    if (state.phase !== 'live') this.#notLiveSince = this.#notLiveSince || Date.now();
+    else if (this.#notLiveSince) {
+      const isStale = Date.now() - this.#notLiveSince > STALE_PEOPLE_MS;
+      this.#notLiveSince = 0;
       if (isStale && this.me) {
         void this.askWhoIsHere();
         void this.listRooms().catch(() => {});
@@ -363,29 +363,29 @@ export class Chat {
     this.host.state(state);
   }
 
-  private async mend({ room, reason }: GapNotice): Promise<void> {
+  async #mend({ room, reason }: GapNotice): Promise<void> {
     const held = this.rooms.get(room);
     if (!held?.isFollowed) return;
     const { me } = this;
     try {
       await mend(held.timeline, reason, (before) =>
-        this.insist(() => this.client.history(room, before ? { before } : {}), me),
+        this.#insist(() => this.client.history(room, before ? { before } : {}), me),
       );
     } catch (error) {
       if (this.me === me) this.host.failed(error);
     }
     if (this.rooms.get(room) !== held || !this.marks) return;
-    if (reason === 'trimmed') this.count(held);
+    if (reason === 'trimmed') this.#count(held);
     else {
       const newest = held.timeline.messages[held.timeline.messages.length - 1];
-      held.view = Object.assign({}, held.view, { n: newest ? newest.n : 0 });
+      alter(held, { n: newest ? newest.n : 0 });
       this.marks.rewind(room, held.view.n);
     }
     if (held === this.open) this.host.changed('news');
     this.host.changed('rooms');
   }
 
-  private insist<T>(ask: () => Promise<T>, asker?: User): Promise<T> {
+  #insist<T>(ask: () => Promise<T>, asker?: User): Promise<T> {
     return insist(ask, {
       isWanted: () => asker === this.me,
       tell: (state) => this.host.state(state),

@@ -1,4 +1,4 @@
-import { find } from './elements.ts';
+import { find, onSubmit } from './elements.ts';
 import { type Memory, readJson } from './storage.ts';
 import type { Words } from './strings.ts';
 
@@ -46,8 +46,7 @@ export function openComposer(
     host.send(text);
   };
 
-  form.addEventListener('submit', (event) => {
-    event.preventDefault();
+  onSubmit(form, () => {
     submit();
     field.focus();
   });

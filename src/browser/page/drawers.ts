@@ -1,4 +1,4 @@
-import { find } from './elements.ts';
+import { find, onClick } from './elements.ts';
 
 /** The lists beside the room, which slide in where there isn't the width for them. Only one at a time. */
 export function openDrawers(): { close(): void } {
@@ -21,13 +21,13 @@ export function openDrawers(): { close(): void } {
     else if (previous) find(`open-${previous}`).focus();
   };
   for (const name of names) {
-    find(`open-${name}`).addEventListener('click', () => set(name));
-    find(`close-${name}`).addEventListener('click', () => set(undefined));
+    onClick(`open-${name}`, () => set(name));
+    onClick(`close-${name}`, () => set(undefined));
   }
   const close = () => {
     if (current) set(undefined);
   };
-  shade.addEventListener('click', close);
+  onClick('shade', close);
   addEventListener('keydown', (event) => {
     if (event.key === 'Escape') close();
   });

@@ -1,6 +1,17 @@
 /** The element of this id; the page's HTML has it. */
 export const find = <T extends HTMLElement>(id: string) => document.getElementById(id) as T;
 
+/** Does something at a click on the element of this id. */
+export const onClick = (id: string, act: (event: MouseEvent) => void) =>
+  find(id).addEventListener('click', act);
+
+/** Does something at a form's submission, in place of the browser. */
+export const onSubmit = (form: HTMLFormElement, act: () => void) =>
+  form.addEventListener('submit', (event) => {
+    event.preventDefault();
+    act();
+  });
+
 /** A new element. Texts become text nodes, never markup. */
 export function make<K extends keyof HTMLElementTagNameMap>(
   tag: K,

@@ -9,11 +9,15 @@ export interface Piece {
 
 const SAFE = /^(https?|mailto):/i;
 
+/** What finds links. Those without `http://` are guessed only where nobody could mean anything else; `ftp:` and `//` never. */
+export const makeFinder = () =>
+  new LinkifyIt({ fuzzyLink: true, maxLength: 2000 }).add('ftp:', null).add('//', null);
+
 /** Cuts a text at its links. Only http, https and mailto ever count as such. */
-export function piecesOf(text: string, linkify: Pick<LinkifyIt, 'match'>): Piece[] {
+export function piecesOf(text: string, finder: Pick<LinkifyIt, 'match'>): Piece[] {
   const pieces: Piece[] = [];
   let end = 0;
-  for (const { index, lastIndex, url } of linkify.match(text) ?? []) {
+  for (const { index, lastIndex, url } of finder.match(text) ?? []) {
     if (!SAFE.test(url)) continue;
     if (index > end) pieces.push({ text: text.slice(end, index) });
     pieces.push({ text: text.slice(index, lastIndex), href: url });
@@ -23,18 +27,11 @@ export function piecesOf(text: string, linkify: Pick<LinkifyIt, 'match'>): Piece
   return pieces;
 }
 
-/** Makes nodes of a text: text nodes, and links that tell the other end nothing and vouch for nothing. */
+/** What makes nodes of texts: text nodes, and links that tell the other end nothing and vouch for nothing. */
 export function openLinks(): (text: string) => Node[] {
-  let linkify: LinkifyIt | undefined;
-  try {
-    // Links without `http://` are guessed only where nobody could mean anything else; `ftp:` and `//` never.
-    linkify = new LinkifyIt({ fuzzyLink: true, maxLength: 2000 }).add('ftp:', null).add('//', null);
-  } catch {
-    // A browser without the newer regular expressions: texts stay texts.
-  }
-  return (text) => {
-    if (!linkify) return [document.createTextNode(text)];
-    return piecesOf(text, linkify).map((piece) => {
+  const finder = makeFinder();
+  return (text) =>
+    piecesOf(text, finder).map((piece) => {
       if (piece.href === undefined) return document.createTextNode(piece.text);
       const link = make('a', '', piece.text);
       link.href = piece.href;
@@ -42,5 +39,4 @@ export function openLinks(): (text: string) => Node[] {
       link.rel = 'noopener noreferrer nofollow ugc';
       return link;
     });
-  };
 }

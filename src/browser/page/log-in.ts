@@ -1,5 +1,5 @@
 import type { User } from '../../chat/users.ts';
-import { find } from './elements.ts';
+import { find, onSubmit } from './elements.ts';
 
 /** The form by which guests come in. */
 export function openLogIn(host: {
@@ -23,10 +23,7 @@ export function openLogIn(host: {
     }
     isAsking = false;
   };
-  form.addEventListener('submit', (event) => {
-    event.preventDefault();
-    void submit();
-  });
+  onSubmit(form, () => void submit());
   return (message: string, name?: string) => {
     alert.textContent = message;
     if (name) field.value = name;

@@ -1,5 +1,6 @@
 import type { MessageEntry } from '../../chat/entries.ts';
-import { avatarOf, find, make, nameOf } from './elements.ts';
+import { avatarOf, find, make, nameOf, onClick } from './elements.ts';
+import { mayHaveLinks } from './load-links.ts';
 import type { Words } from './strings.ts';
 import type { Row } from './timeline.ts';
 
@@ -96,7 +97,7 @@ export function openMessagesView(host: MessagesHost) {
     },
     { passive: true },
   );
-  latest.addEventListener('click', () => {
+  onClick('latest', () => {
     toBottom();
     host.moved();
     find('text').focus();
@@ -112,6 +113,14 @@ export function openMessagesView(host: MessagesHost) {
     isAtBottom: () => isAtBottom,
     settle,
     toBottom,
+    /** Makes the nodes of texts anew that may have links. That isn't news, and takes no more room. */
+    refreshTexts() {
+      keepSilent();
+      for (const words of Array.from(log.querySelectorAll('.text'))) {
+        const text = words.textContent ?? '';
+        if (mayHaveLinks(text)) words.replaceChildren(...host.textNodes(text));
+      }
+    },
     /** Whether there isn't enough to fill the view. */
     isShort: () => scroller.scrollHeight <= scroller.clientHeight + NEAR_TOP_PX,
     show(rows: readonly Row[], occasion: Occasion) {

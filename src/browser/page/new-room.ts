@@ -1,4 +1,4 @@
-import { find } from './elements.ts';
+import { find, onClick, onSubmit } from './elements.ts';
 import { closeDialog, openDialog } from './settings.ts';
 
 /** What a title becomes in an address. */
@@ -24,14 +24,14 @@ export function openNewRoom(host: {
   const room = find<HTMLInputElement>('room-name');
   const alert = find('room-alert');
   let isOwnName = false;
-  find('new-room').addEventListener('click', () => {
+  onClick('new-room', () => {
     form.reset();
     alert.textContent = '';
     isOwnName = false;
     openDialog(dialog);
     title.focus();
   });
-  find('cancel-room').addEventListener('click', () => closeDialog(dialog));
+  onClick('cancel-room', () => closeDialog(dialog));
   room.addEventListener('input', () => {
     isOwnName = room.value !== '';
   });
@@ -48,8 +48,5 @@ export function openNewRoom(host: {
       alert.textContent = host.wordsFor(error);
     }
   };
-  form.addEventListener('submit', (event) => {
-    event.preventDefault();
-    void create();
-  });
+  onSubmit(form, () => void create());
 }

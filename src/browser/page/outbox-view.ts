@@ -12,13 +12,15 @@ export function showOutbox(
   const list = find('outbox');
   const focused = document.activeElement?.getAttribute('data-act');
   list.replaceChildren(
-    ...items.map(({ clientId, text, status, error }) => {
+    ...items.map(({ clientId, text, status, error, isKept }) => {
       const words = make('p', 'text', text);
       words.dir = 'auto';
-      const state = make('p', 'fate', status === 'gone' ? '' : t(status));
+      const isFailed = status === 'failed';
+      const fate = [status === 'gone' ? '' : t(status) + (isFailed && error ? `: ${why(error)}` : '')];
+      if (!isKept && (status === 'pending' || status === 'sending' || isFailed)) fate.push(t('notKept'));
+      const state = make('p', 'fate', fate.join(' · '));
       const item = make('li', `sending ${status}`, words, state);
-      if (status === 'failed') {
-        if (error) state.append(`: ${why(error)}`);
+      if (isFailed) {
         const button = (key: 'retry' | 'discard') => {
           const made = buttonOf(t(key), 'link', () => act[key](clientId));
           made.setAttribute('data-act', `${key}:${clientId}`);

@@ -4,8 +4,8 @@ import { openAlerts } from './alerts.ts';
 import { type Change, Chat } from './chat.ts';
 import { draftsKey, openComposer } from './composer.ts';
 import { openDrawers } from './drawers.ts';
-import { avatarOf, find } from './elements.ts';
-import { openLinks } from './links.ts';
+import { avatarOf, find, onClick } from './elements.ts';
+import { loadLinks } from './load-links.ts';
 import { openLogIn } from './log-in.ts';
 import { openMessagesView } from './messages-view.ts';
 import { openNewRoom } from './new-room.ts';
@@ -18,15 +18,15 @@ import { badgeOf, showRooms } from './rooms-view.ts';
 import { applyTheme, chosenLanguage, openSettings } from './settings.ts';
 import { openStatusLine, wordsOf } from './status-line.ts';
 import { type Memory, PREFIX } from './storage.ts';
-import { translate, wordsIn } from './strings.ts';
+import { fetchWords, openMarkup, type Words } from './strings.ts';
 import { rowsOf } from './timeline.ts';
 
 const LIST_EVERY_MS = 60_000;
 
-/** Puts the chat and its views together. `base`: where the service is, without a slash at the end. */
-export function openPage(base: string, memory: Memory, makeClient: () => ThroughlineClient): void {
-  let t = wordsIn(chosenLanguage(memory));
+/** Puts the chat and its views together. `base`: where the service is, without a slash at the end. `t`: how it speaks at first. */
+export function openPage(base: string, memory: Memory, t: Words, makeClient: () => ThroughlineClient): void {
   const words = () => t;
+  const translate = openMarkup(document.documentElement);
   const say = (error: unknown) => wordsForError(error, t);
   const alerts = openAlerts(memory);
   const drawers = openDrawers();
@@ -90,10 +90,10 @@ export function openPage(base: string, memory: Memory, makeClient: () => Through
     failed: (error) => tellFault(say(error)),
   });
 
-  const linkify = openLinks();
+  const links = loadLinks(base, () => view.refreshTexts());
   const view = openMessagesView({
     words,
-    textNodes: linkify,
+    textNodes: links,
     isOwn: ({ user }) => chat.me !== undefined && user.id === chat.me.id,
     nearTop: () => void chat.loadOlder(),
     moved: () => chat.noteRead(),
@@ -119,8 +119,8 @@ export function openPage(base: string, memory: Memory, makeClient: () => Through
     wordsFor: say,
   });
   openSettings(memory, words, alerts, {
-    changedLanguage() {
-      t = wordsIn(chosenLanguage(memory));
+    async changedLanguage() {
+      t = await fetchWords(base, chosenLanguage(memory));
       speak();
     },
     logOut() {
@@ -172,11 +172,13 @@ export function openPage(base: string, memory: Memory, makeClient: () => Through
     if (isBack) carried = undefined;
   };
 
-  const drawOutbox = () =>
+  const drawOutbox = () => {
     showOutbox(chat.onTheirWay(), t, (code) => wordsForCode(code, t), {
       retry: (clientId) => chat.client.retry(clientId),
       discard: (clientId) => chat.discard(clientId),
     });
+    view.settle();
+  };
 
   const drawRooms = () => {
     const held = chat.open;
@@ -198,7 +200,7 @@ export function openPage(base: string, memory: Memory, makeClient: () => Through
 
   /** Says everything anew, in the language of now. */
   const speak = () => {
-    translate(document.documentElement, t);
+    translate(t);
     showState();
     for (const change of ['opened', 'rooms', 'people', 'outbox'] as const) chat.host.changed(change);
   };
@@ -210,11 +212,11 @@ export function openPage(base: string, memory: Memory, makeClient: () => Through
     chat.show(room);
     composer.focus();
   };
-  find('to-lobby').addEventListener('click', (event) => {
+  onClick('to-lobby', (event) => {
     event.preventDefault();
     go(LOBBY);
   });
-  find('room-lists').addEventListener('click', (event) => {
+  onClick('room-lists', (event) => {
     const link = (event.target as Element).closest('a');
     const room = link?.getAttribute('data-room');
     if (!room || event.ctrlKey || event.metaKey || event.shiftKey) return;
@@ -224,7 +226,7 @@ export function openPage(base: string, memory: Memory, makeClient: () => Through
   addEventListener('popstate', () => {
     if (chat.me) chat.show(roomOfPath(location.pathname));
   });
-  find('membership').addEventListener('click', () => {
+  onClick('membership', () => {
     const held = chat.open;
     if (!held) return;
     chat.setMembership(!held.view.isMember).then(
@@ -235,8 +237,8 @@ export function openPage(base: string, memory: Memory, makeClient: () => Through
     );
   });
   find('filter').addEventListener('input', drawRooms);
-  find('load-older').addEventListener('click', () => void chat.loadOlder());
-  find('waiting-now').addEventListener('click', wake);
+  onClick('load-older', () => void chat.loadOlder());
+  onClick('waiting-now', wake);
   let today = new Date().toDateString();
   const lookAgain = () => {
     if (document.hidden || !chat.me) return;

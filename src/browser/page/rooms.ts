@@ -27,6 +27,11 @@ export const heldRoom = (view: RoomView): HeldRoom => ({
   readUpTo: undefined,
 });
 
+/** Notes what has changed about a room. */
+export function alter(held: HeldRoom, change: Partial<RoomView>): void {
+  held.view = Object.assign({}, held.view, change);
+}
+
 /** The room that is always there. */
 export const LOBBY = 'lobby';
 

@@ -1,5 +1,5 @@
 import type { openAlerts } from './alerts.ts';
-import { find, make } from './elements.ts';
+import { find, make, onClick } from './elements.ts';
 import type { Memory } from './storage.ts';
 import { LANGUAGES, languageFor, type Words } from './strings.ts';
 
@@ -32,7 +32,7 @@ export function openSettings(
   memory: Memory,
   words: () => Words,
   alerts: ReturnType<typeof openAlerts>,
-  host: { changedLanguage(): void; logOut(): void },
+  host: { changedLanguage(): Promise<void>; logOut(): void },
 ): void {
   const dialog = find<HTMLDialogElement>('settings');
   const theme = find<HTMLSelectElement>('theme');
@@ -53,12 +53,12 @@ export function openSettings(
     find('notify-note').textContent = notify.disabled ? words()('notifyDenied') : '';
     find('memory-note').textContent = memory.isDenied() ? words()('memoryDenied') : '';
   };
-  find('open-settings').addEventListener('click', () => {
+  onClick('open-settings', () => {
     show();
     openDialog(dialog);
   });
-  find('close-settings').addEventListener('click', () => closeDialog(dialog));
-  find('log-out').addEventListener('click', () => {
+  onClick('close-settings', () => closeDialog(dialog));
+  onClick('log-out', () => {
     closeDialog(dialog);
     host.logOut();
   });
@@ -68,8 +68,7 @@ export function openSettings(
   });
   language.addEventListener('change', () => {
     memory.set('language', language.value);
-    host.changedLanguage();
-    show();
+    void host.changedLanguage().then(show);
   });
   sound.addEventListener('change', () => alerts.setSound(sound.checked));
   notify.addEventListener('change', () => void alerts.setNotifications(notify.checked).then(show));

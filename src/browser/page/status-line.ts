@@ -1,14 +1,6 @@
 import type { State } from '../feed.ts';
-import { find } from './elements.ts';
-import type { Key, Words } from './strings.ts';
-
-const OFFLINE: Record<string, Key> = {
-  unreachable: 'offUnreachable',
-  blocked: 'offBlocked',
-  busy: 'offBusy',
-  session_ended: 'offEnded',
-  refused: 'offRefused',
-};
+import { find, onClick } from './elements.ts';
+import type { Words } from './strings.ts';
 
 /** How it stands, in words: which carrier carries, and why it isn't the best. */
 export function wordsOf(state: State, t: Words): { tone: 'good' | 'wait' | 'bad'; text: string } {
@@ -22,7 +14,7 @@ export function wordsOf(state: State, t: Words): { tone: 'good' | 'wait' | 'bad'
       return { tone: 'good', text: `${t('over', { carrier: t(state.carrier) })} – ${t(state.why)}` };
     }
     default:
-      return { tone: 'bad', text: t(OFFLINE[state.reason] ?? 'offUnreachable') };
+      return { tone: 'bad', text: t(`off-${state.reason}`) };
   }
 }
 
@@ -32,12 +24,14 @@ export function openStatusLine(words: () => Words, wake: () => void) {
   const beside = find('latency');
   const tryNow = find('try-now');
   let state: State = { phase: 'connecting' };
-  tryNow.addEventListener('click', wake);
+  onClick('try-now', wake);
   const show = () => {
     const t = words();
     const { tone, text } = wordsOf(state, t);
     if (line.textContent !== text) line.textContent = text;
-    (line.parentNode as HTMLElement).setAttribute('data-tone', tone);
+    const around = line.parentNode as HTMLElement;
+    around.setAttribute('data-tone', tone);
+    around.classList.toggle('best', state.phase === 'live' && state.why === 'best');
     let more = '';
     if (state.phase === 'live' && state.latencyMs !== undefined)
       more = t('ms', { n: Math.round(state.latencyMs) });

@@ -1,0 +1,99 @@
+/** What the page's script says, in English. `{x}` is put in. The HTML names its strings by such keys too. */
+export const en = {
+  yourRooms: 'Your rooms',
+  otherRooms: 'Other rooms',
+  people: 'Here now',
+  peopleCount: 'Here now: {n}',
+  more: 'and {n} more',
+  nobody: 'Nobody to be seen right now.',
+  you: 'you',
+  unread: '{n} unread',
+  newMessages: 'New messages',
+  toLatest: 'To the newest',
+  newHere: 'New',
+  gap: 'Messages may be missing here',
+  beginning: 'This is where the room begins.',
+  trimmed: 'Older messages are no longer kept.',
+  loading: 'Loading…',
+  empty: 'Nothing said yet. Say hello.',
+  today: 'Today',
+  yesterday: 'Yesterday',
+  writeTo: 'Message to {room}',
+  keys: 'Enter sends, Shift+Enter starts a new line',
+  left: '{n} characters too many',
+  join: 'Join',
+  leave: 'Leave',
+  language: 'Language',
+  sound: 'Sound for new messages',
+  notify: 'Desktop notifications',
+  notifyDenied: 'Blocked in this browser’s settings',
+  noRoom: 'There is no room “{room}”.',
+  pending: 'Waiting to be sent',
+  notKept: 'lost if this page is closed',
+  sending: 'Sending…',
+  sent: 'Sent',
+  failed: 'Not sent',
+  retry: 'Try again',
+  discard: 'Discard',
+  ended: 'Your session has ended. Come in again to go on.',
+  connecting: 'Connecting…',
+  catching: 'Catching up…',
+  over: 'Live over {carrier}',
+  sse: 'a stream',
+  'post-stream': 'a posted stream',
+  websocket: 'a WebSocket',
+  'long-poll': 'long polls',
+  'short-poll': 'short polls',
+  held: 'something on the way holds streams back',
+  mute: 'the stream went silent',
+  cut: 'connections get cut here',
+  refused: 'something on the way refuses streams',
+  unavailable: 'this browser can’t do better',
+  ms: '{n} ms',
+  'off-unreachable': 'The service can’t be reached',
+  'off-blocked': 'Something on the way answers in the service’s place',
+  'off-busy': 'The service asks for patience',
+  'off-session_ended': 'Logged out',
+  'off-refused': 'The service has closed this connection',
+  again: 'next try in {n} s',
+  memoryDenied: 'This browser keeps nothing for the page: drafts and unread marks last until it is closed.',
+  tooOld: 'too old to be sent by itself',
+  eNameTaken: 'Somebody else here has this name already.',
+  eInvalid: 'The service doesn’t accept this: {why}',
+  eTooFast: 'Too fast. Wait a moment.',
+  eRoomExists: 'There is such a room already.',
+  eOther: 'That didn’t work: {why}',
+};
+
+/** The name of a string that the script says. */
+export type Key = keyof typeof en;
+/** Those that stand in the HTML alone, and in English are taken from there. */
+export type MarkupKey =
+  | 'appearance'
+  | 'auto'
+  | 'cancel'
+  | 'close'
+  | 'create'
+  | 'dark'
+  | 'doctor'
+  | 'filter'
+  | 'light'
+  | 'loadOlder'
+  | 'logIn'
+  | 'logInWhy'
+  | 'logOut'
+  | 'messages'
+  | 'name'
+  | 'newRoom'
+  | 'outbox'
+  | 'plain'
+  | 'roomName'
+  | 'roomNameHint'
+  | 'roomTitle'
+  | 'rooms'
+  | 'send'
+  | 'settings'
+  | 'toLobby'
+  | 'tryNow';
+/** Everything the page says, in one language. */
+export type Strings = { readonly [K in Key | MarkupKey]: string };

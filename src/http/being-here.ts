@@ -1,0 +1,19 @@
+import { Refusal } from '../chat/refusals.ts';
+import type { RoomKey } from '../chat/rooms.ts';
+import { type Identity, isStillKnown, type Ticket } from './authority.ts';
+import { whenReachable } from './reachable.ts';
+import type { Service } from './service.ts';
+
+/** Renews somebody's presence in rooms. Refusals: `no_session`, `too_fast`, `unavailable`. */
+export async function beHere(
+  { authority, presence }: Pick<Service, 'authority' | 'presence'>,
+  ticket: Ticket,
+  { userKey, user }: Identity,
+  rooms: readonly RoomKey[],
+): Promise<void> {
+  await whenReachable(presence.renew(rooms, userKey, user));
+  // A log-out meanwhile took presence away, perhaps before this gave it.
+  if (await isStillKnown(authority, ticket)) return;
+  await whenReachable(presence.drop(userKey, rooms));
+  throw new Refusal('no_session', 'The session has ended.');
+}
