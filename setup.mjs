@@ -244,6 +244,7 @@ function build(hasNewPackages) {
   const sources = [
     'src',
     'public',
+    'bundle.mjs',
     ...readdirSync('.').filter((name) => /^(tsconfig.*|package)\.json$/.test(name)),
   ];
   const isBuilt = existsSync(BUILD_STAMP) && Math.max(...sources.map(newest)) < statSync(BUILD_STAMP).mtimeMs;
