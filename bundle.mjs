@@ -47,7 +47,9 @@ const privateNames = {
 function withLightHelpers(code) {
   const files = code.slice(code.search(/^\/\/ (src|node_modules)\//m));
   const needsOthers = /\b__(?!private_|spread(?:Values|Props)\b)[a-z]\w+(?=\()/i.test(files);
-  return needsOthers ? code : `const __spreadValues = Object.assign, __spreadProps = Object.assign;\n${files}`;
+  return needsOthers
+    ? code
+    : `const __spreadValues = Object.assign, __spreadProps = Object.assign;\n${files}`;
 }
 
 for (const { entry, limitBytes, outfile, ...form } of bundles) {

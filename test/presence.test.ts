@@ -320,7 +320,7 @@ test('a process that was suspended for longer than a lease doesn’t tell its pe
   await pause(config.leaseMs / 2);
   await person.send('/api/confirm', { rooms: 'lobby' });
   suspend();
-  await pause(config.leaseMs + 4000);
+  await pause(config.leaseMs + 2000);
   resume();
   await pause(1000);
   await person.send('/api/confirm', { rooms: 'lobby' });
