@@ -25,6 +25,8 @@ export interface Throughline {
    * all others with 404. A `user` hook that needs the application's session must have it parsed before this is called.
    */
   upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): void;
+  /** Where the metrics are scraped, if they have a port of their own. */
+  readonly metricsUrl: string | undefined;
   /** Says `bye` to all readers and leaves Redis; call it before `server.close()`. Safe to call twice. */
   close(): Promise<void>;
 }
@@ -43,6 +45,7 @@ export async function createThroughline({
   return {
     router: service.router,
     upgrade: service.upgrade,
+    metricsUrl: service.metricsUrl,
     close: async () => {
       service.endReaders();
       await service.close();

@@ -42,6 +42,8 @@ export interface Authority {
   forget(address?: Address): void;
   /** The token that a form must carry where its `Origin` isn't known; undefined without a session. */
   formTokenOf(ticket: Ticket): string | undefined;
+  /** How often a session was known in this process, and how often it had to be read; undefined without sessions. */
+  readonly sessionCounts: { readonly kept: number; readonly read: number } | undefined;
 }
 
 /** The session as the store keeps it. */
@@ -104,6 +106,10 @@ export class SessionAuthority implements Authority {
     this.#lifeMs = lifeMs;
     this.#names = names;
     this.#rooms = rooms;
+  }
+
+  get sessionCounts(): { readonly kept: number; readonly read: number } {
+    return this.#sessions.counts;
   }
 
   ticketOf(req: Request): Ticket {
@@ -190,6 +196,7 @@ export type UserHook = (req: Request) => unknown;
 /** Users of the application that the service is mounted in; its session is neither read nor written here. */
 export class HostAuthority implements Authority {
   readonly #user: UserHook;
+  readonly sessionCounts = undefined;
 
   constructor(user: UserHook) {
     this.#user = user;

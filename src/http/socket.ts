@@ -25,7 +25,7 @@ export type TakeUpgrade = (req: IncomingMessage, socket: Duplex, head: Buffer) =
  * What is refused is answered before the upgrade, in HTTP. Of the client only confirmations are heard.
  */
 export function takeUpgrades(service: Service): TakeUpgrade {
-  const { config, log } = service;
+  const { config, delivery, log } = service;
   const upgrader = new WebSocketServer({
     noServer: true,
     clientTracking: false,
@@ -51,9 +51,11 @@ export function takeUpgrades(service: Service): TakeUpgrade {
   };
   return (incoming, socket, head) => {
     socket.on('error', () => socket.destroy());
-    take(asExpressRequest(incoming), socket, head).catch((error: unknown) =>
-      declineUpgrade(socket, toRefusal(error, log)),
-    );
+    take(asExpressRequest(incoming), socket, head).catch((error: unknown) => {
+      const refusal = toRefusal(error, log);
+      delivery.counts.refusals[refusal.code]++;
+      declineUpgrade(socket, refusal);
+    });
   };
 }
 

@@ -41,6 +41,8 @@ export class Presence {
   readonly #options: PresenceOptions;
   /** When this process renewed whom where, oldest first. */
   readonly #renewedAt = new Map<string, number>();
+  /** Leases renewed in Redis, looks for ended ones, and people whom those found gone. */
+  readonly counts = { renewals: 0, sweeps: 0, gone: 0 };
 
   constructor(redis: Redis, keys: Keys, options: PresenceOptions) {
     this.#redis = redis;
@@ -69,6 +71,7 @@ export class Presence {
           ...due,
         ],
       );
+      this.counts.renewals += due.length;
     } catch (error) {
       for (const room of due) this.#renewedAt.delete(nameOf(room, userKey));
       throw error;
@@ -105,6 +108,7 @@ export class Presence {
   /** Takes away whose leases have ended, some of them each time. Answers whether there may be more at once. */
   async sweep(): Promise<boolean> {
     const rooms = (await dueScript.run(this.#redis, [this.#keys.presenceDue], [ROOMS_A_SWEEP])) as RoomKey[];
+    this.counts.sweeps++;
     let hasMore = rooms.length === ROOMS_A_SWEEP;
     for (const room of rooms) {
       const [, gone] = await this.#run(
@@ -112,6 +116,7 @@ export class Presence {
         [this.#keys.presence(room), this.#keys.here(room)],
         [room, PEOPLE_A_SWEEP],
       );
+      this.counts.gone += Number(gone);
       if (Number(gone) === PEOPLE_A_SWEEP) hasMore = true;
     }
     return hasMore;
