@@ -247,7 +247,7 @@ describe('what they tell', () => {
     for (const follower of [late, lost]) await follower.cut();
   });
 
-  test('readers whose sockets are full, and those who stall', async () => {
+  test('readers whose sockets are full, and those who stall', { timeout: 90_000 }, async () => {
     const { server, person, counts } = await serve({ stallMs: 2500 });
     const raw = connect(Number(new URL(server.url).port), '127.0.0.1');
     raw.on('error', () => {});
@@ -255,10 +255,14 @@ describe('what they tell', () => {
     await new Promise((resolve) => raw.once('data', resolve));
     raw.pause();
     const text = '€'.repeat(4000);
-    await waitFor('the socket to be full', async () => {
-      await Promise.all(Array.from({ length: 100 }, () => person.post(text)));
-      return (await counts())('slow_readers') === 1;
-    });
+    await waitFor(
+      'the socket to be full',
+      async () => {
+        await Promise.all(Array.from({ length: 100 }, () => person.post(text)));
+        return (await counts())('slow_readers') === 1;
+      },
+      60_000,
+    );
     expect((await counts())('reader_slowdowns_total')).toBeGreaterThanOrEqual(1);
     await waitFor(
       'the end',
