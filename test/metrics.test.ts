@@ -273,7 +273,7 @@ describe('what they tell', () => {
   });
 
   test('sessions found in memory, sweeps, and what browsers’ doctors found', async () => {
-    const { person, counts } = await serve();
+    const { person, counts } = await serve({ leaseMs: 1000 });
     const before = await counts();
     await person.history();
     await person.history();
@@ -284,7 +284,11 @@ describe('what they tell', () => {
     };
     expect(added('memory') + added('redis')).toBe(2);
     expect(added('memory')).toBeGreaterThanOrEqual(1);
-    await waitFor('a sweep', async () => (await counts())('presence_sweeps_total') >= 0);
+    await person.send('/api/confirm', { rooms: ['lobby'] });
+    await waitFor('the end of the lease', async () => (await counts())('presence_expired_total') === 1);
+    const swept = await counts();
+    expect(swept('presence_renewals_total')).toBe(1);
+    expect(swept('presence_sweeps_total')).toBeGreaterThanOrEqual(1);
     const verdicts = {
       sse: 'held',
       'post-stream': 'held',
@@ -354,6 +358,27 @@ test('two services in one process share no numbers', async () => {
   expect([a('readers{carrier="sse"}'), b('readers{carrier="sse"}')]).toEqual([1, 0]);
   expect([a('readers{carrier="websocket"}'), b('readers{carrier="websocket"}')]).toEqual([0, 1]);
   for (const follower of [here, there]) await follower.cut();
+});
+
+test('a history that went back is a gap for every reader, and one filling of the window', async () => {
+  const own = await startTestRedis();
+  const server = await startTestServer(testConfig(own, { metricsPort: 0 }));
+  running.push(server);
+  const person = await Person.logIn(server.url);
+  const followers = await Promise.all(
+    [sse, socket].map((carrier) => begun(carrier.follow(person, ['lobby']))),
+  );
+  await person.post('soon forgotten');
+  for (const follower of followers) await waitFor('it', () => follower.texts.length === 1);
+  await own.client.flushall();
+  for (const follower of followers)
+    await waitFor('the gap', () => follower.events.some(({ kind }) => kind === 'gap'));
+  const told = await countsAt(server.metricsUrl as string);
+  expect(told('gaps_total{reason="rollback"}')).toBe(2);
+  expect(told('window_refills_total{reason="rollback"}')).toBe(1);
+  for (const follower of followers) await follower.cut();
+  await server.close();
+  await own.stop();
 });
 
 test('while Redis is away they say so, and nothing that only it knows', async () => {

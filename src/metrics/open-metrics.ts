@@ -40,9 +40,11 @@ export async function openMetrics(
   try {
     const server = metricsPort === undefined ? undefined : createMetricsServer(tell, log);
     if (server !== undefined) await listen(server, metricsPort as number, metricsHost);
+    const url = server && urlOf(server);
+    if (url !== undefined) log.info({ url }, 'the metrics are told there');
     return {
       tell: metricsToken === undefined ? undefined : tell,
-      url: server && urlOf(server),
+      url,
       close: () => {
         metrics.close();
         server?.close();
