@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url';
-import express, { type Router } from 'express';
+import express, { type RequestHandler, type Router } from 'express';
 import helmet from 'helmet';
 import { Refusal } from './chat/refusals.ts';
 import { showChatPage } from './http/chat-page.ts';
@@ -34,7 +34,7 @@ const BODY_BYTES = 64 * 1024;
 const FORM_BYTES = 512 * 1024;
 
 /** The order of the middleware and the table of routes. Express hands a promise's rejection on by itself. */
-export function createRouter(service: Service): Router {
+export function createRouter(service: Service, tellMetrics?: RequestHandler): Router {
   const router = express.Router({ strict: false });
   router.use(logRequests(service.log));
   router.use('/api', createApi(service));
@@ -44,6 +44,7 @@ export function createRouter(service: Service): Router {
     const isReady = await service.isReady();
     res.status(isReady ? 200 : 503).json({ status: isReady ? 'ready' : 'not ready' });
   });
+  if (tellMetrics) router.get('/metrics', tellMetrics);
   router.get('/rooms/:room', helmet(PAGE_POLICY), showChatPage(PUBLIC_FOLDER));
   router.use(
     redirectToFolder,
@@ -53,7 +54,7 @@ export function createRouter(service: Service): Router {
   router.use(() => {
     throw new Refusal('not_found', 'There is nothing here.');
   });
-  router.use(refuse(service.log));
+  router.use(refuse(service.log, service.delivery.counts));
   return router;
 }
 
@@ -113,7 +114,7 @@ function createApi(service: Service): Router {
   api.use(() => {
     throw new Refusal('not_found', 'There is no such route.');
   });
-  api.use(refuse(service.log));
+  api.use(refuse(service.log, service.delivery.counts));
   return api;
 }
 

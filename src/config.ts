@@ -217,6 +217,25 @@ const SETTINGS = {
   concurrentReads: setting('CONCURRENT_READS', 16, integer(1), 'Log reads under way at once.'),
   postBurst: setting('POST_BURST', 120, integer(1), 'Posts that a user may send in a burst.'),
   postsPerSecond: setting('POSTS_PER_SECOND', 2, integer(1), 'Posts a second that a user may send besides.'),
+  metricsPort: setting(
+    'METRICS_PORT',
+    undefined,
+    optional(integer(0, 65535)),
+    'Port of its own for `GET /metrics`; 0 takes a free one.',
+  ),
+  metricsHost: setting(
+    'METRICS_HOST',
+    '127.0.0.1',
+    anyText,
+    'Address of that port: who reaches it reads it, so it isn’t HOST’s.',
+  ),
+  metricsToken: setting(
+    'METRICS_TOKEN',
+    undefined,
+    optional(matching(/^[\w.~+/-]{16,}=*$/, 'at least 16 letters, digits and -._~+/')),
+    'Serves `/metrics` on PORT too, to whoever sends it as `Authorization: Bearer …`; wanted on METRICS_PORT as well then.',
+    true,
+  ),
   maxRooms: setting('MAX_ROOMS', 10_000, integer(1), 'Rooms that a site may have.'),
 };
 

@@ -29,6 +29,8 @@ export interface Throughline {
    * for every protocol: pass on only what asks for `websocket`, if clients may ask for others (h2c) below the base path.
    */
   upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): void;
+  /** Where the metrics are scraped, if they have a port of their own. */
+  readonly metricsUrl: string | undefined;
   /** Says `bye` to all readers and leaves Redis; call it before `server.close()`. Safe to call twice. */
   close(): Promise<void>;
 }
@@ -49,6 +51,7 @@ export async function createThroughline({
     upgrade: (req, socket, head) => {
       if (ownPathOf(req, config) !== undefined) service.upgrade(req, socket, head);
     },
+    metricsUrl: service.metricsUrl,
     close: async () => {
       service.endReaders();
       await service.close();

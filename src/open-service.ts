@@ -32,6 +32,7 @@ import { sharedSecret } from './log/secret.ts';
 import { Sweeper } from './log/sweeper.ts';
 import { Tail } from './log/tail.ts';
 import { refusalOf } from './log/unreachable.ts';
+import { type OpenMetrics, openMetrics } from './metrics/open-metrics.ts';
 
 /** A service that runs, without a server of its own. */
 export interface OpenService {
@@ -39,6 +40,8 @@ export interface OpenService {
   /** For a server's `upgrade` event. */
   readonly upgrade: TakeUpgrade;
   readonly delivery: Delivery;
+  /** Where the metrics are scraped, if they have a port of their own. */
+  readonly metricsUrl: string | undefined;
   /** Ends all readers, with `bye`. */
   endReaders(): void;
   /** Stops the tail and leaves Redis (and stops it, if it is our own). */
@@ -85,6 +88,7 @@ async function compose(
 ): Promise<OpenService> {
   const connections = await connect(address, log);
   const { commands, reads } = connections;
+  let metrics: OpenMetrics | undefined;
   try {
     const keys = new Keys(config.namespace);
     const names = new Names(commands, keys, config.sessionTtlMs);
@@ -153,20 +157,28 @@ async function compose(
             logInSession(req, res, (error?: unknown) => next(error && refusalOf(error, 'unsent'))),
       isReady: async () => tail.isReading(READY_WITHIN_MS) && (await answers(() => commands.ping())),
     };
+    const { doctorCounts } = service;
+    metrics = await openMetrics(
+      config,
+      { delivery, tail, presence, authority, redis: commands, keys, doctorCounts },
+      log,
+    );
     await openLobby();
     await tail.start();
     sweeper.start();
 
     let closing: Promise<void> | undefined;
     return {
-      router: createRouter(service),
+      router: createRouter(service, metrics?.tell),
       upgrade: takeUpgrades(service),
       delivery,
+      metricsUrl: metrics?.url,
       endReaders: () => {
         delivery.endEveryone('shutting_down', config.byeSpreadMs);
         probes.endAll();
       },
       close: () => {
+        metrics?.close();
         closing ??= Promise.all([tail.stop(), sweeper.stop()]).then(async () => {
           connections.close();
           await closeRedis();
@@ -175,6 +187,7 @@ async function compose(
       },
     };
   } catch (error) {
+    metrics?.close();
     connections.close();
     throw error;
   }

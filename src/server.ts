@@ -6,6 +6,7 @@ import express from 'express';
 import type { Config } from './config.ts';
 import { createAppServer } from './http/app-server.ts';
 import { asksForWebSocket, ignoreUpgrade } from './http/ignore-upgrades.ts';
+import { listen } from './http/listen.ts';
 import type { Log } from './log/logger.ts';
 import { StartError } from './log/start-error.ts';
 import { openService } from './open-service.ts';
@@ -16,6 +17,8 @@ export interface RunningServer {
   readonly url: string;
   /** Where plain HTTP is sent on from, if it is. */
   readonly redirectUrl: string | undefined;
+  /** Where its metrics are scraped, if they have a port of their own. */
+  readonly metricsUrl: string | undefined;
   /** How many readers it has now: streams, sockets, and polls under way. */
   readonly readers: number;
   /** Stops accepting, says `bye`, finishes posts in flight, leaves Redis. Safe to call twice. */
@@ -65,27 +68,13 @@ export async function startServer(config: Config, log: Log, signal?: AbortSignal
         return service.delivery.hub.size;
       },
       redirectUrl: redirect && `http://${host}:${(redirect.address() as AddressInfo).port}`,
+      metricsUrl: service.metricsUrl,
       close: () => (closing ??= close()),
     };
   } catch (error) {
     await service.close();
     throw error;
   }
-}
-
-function listen(server: Server | TlsServer, port: number, host: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) => {
-      const why =
-        error.code === 'EADDRINUSE'
-          ? 'it is in use'
-          : error.code === 'EACCES'
-            ? 'it needs more rights'
-            : error.message;
-      reject(new StartError(`Port ${port} of ${host} can’t be listened on: ${why}.`));
-    });
-    server.listen(port, host, () => resolve());
-  });
 }
 
 /** Waits for requests under way, for the drain time at most. */

@@ -150,6 +150,7 @@ describe('the layers', () => {
     ['log'],
     ['delivery'],
     ['http'],
+    ['metrics'],
     ['app'],
     ['open-service'],
     ['server', 'library'],

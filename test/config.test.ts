@@ -39,6 +39,8 @@ test.each([
   [{ HTTP_REDIRECT_PORT: '80' }, [], /HTTP_REDIRECT_PORT needs TLS_CERT/],
   [{ TRUST_PROXY: 'yes!' }, [], /TRUST_PROXY/],
   [{ LOG_LEVEL: 'loud' }, [], /LOG_LEVEL/],
+  [{ METRICS_PORT: 'on' }, [], /METRICS_PORT/],
+  [{ METRICS_TOKEN: 'hush' }, [], /^METRICS_TOKEN must be at least 16 letters, digits and -\._~\+\/\.$/],
   [{ HEARTBEAT_MS: '0' }, [], /HEARTBEAT_MS/],
   [{}, ['--heartbeat-ms', '1.5'], /--heartbeat-ms/],
   [{}, ['--prot', '1'], /--prot/],

@@ -62,7 +62,14 @@ test('a run is cut by bytes between ids, and ends where it was cut', () => {
   expect(merged(pages, '1-0', '9-0', 1)).toEqual({ end: '2-0', told: ['2-0'] });
 });
 
-const silent: Sink = { maxBytes: 1e6, isFull: false, tell: () => {}, level: () => {}, end: () => {} };
+const silent: Sink = {
+  carrier: 'sse',
+  maxBytes: 1e6,
+  isFull: false,
+  tell: () => {},
+  level: () => {},
+  end: () => {},
+};
 
 test('a reader that ended while it was authorised doesn’t stay in the hub', () => {
   const delivery = newDelivery();

@@ -78,6 +78,7 @@ test('a cursor ahead of this process’ window is no rollback, and nothing at or
   const { id: ahead } = await say('third');
   const frames: Frame[] = [];
   const sink: Sink = {
+    carrier: 'sse',
     maxBytes: 1e6,
     isFull: false,
     tell: (run) => void frames.push(...run.frames),

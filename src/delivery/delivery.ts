@@ -1,6 +1,6 @@
 import pLimit from 'p-limit';
 import type { PresenceEntry } from '../chat/entries.ts';
-import type { StreamId } from '../chat/ids.ts';
+import { idTime, type StreamId } from '../chat/ids.ts';
 import type { RoomKey } from '../chat/rooms.ts';
 import type { User } from '../chat/users.ts';
 import type { JournalEnd, JournalEntry } from '../log/journal.ts';
@@ -8,6 +8,7 @@ import type { Address } from '../log/keys.ts';
 import type { LogReader, Page } from '../log/read.ts';
 import type { RefillReason, TailListener } from '../log/tail.ts';
 import { refusalOf } from '../log/unreachable.ts';
+import { newCounts } from './counts.ts';
 import { Hub } from './hub.ts';
 import { type Ending, Reader, type Sink, type Surroundings } from './reader.ts';
 import { Window } from './window.ts';
@@ -42,13 +43,19 @@ const READERS_A_TURN = 256;
 export class Delivery implements TailListener, Surroundings {
   readonly window: Window;
   readonly hub = new Hub();
+  readonly counts = newCounts();
   readonly pageEntries: number;
   readonly #log: LogReader;
   readonly #limit: ReturnType<typeof pLimit>;
   readonly #events: DeliveryEvents;
   #due: Reader[] = [];
+  /** Of those due: how many by the same news, and when its oldest was appended, by Redis' clock. */
+  #news: { readonly at: number; readers: number }[] = [];
+  #lagMs = 0;
   #farewell: (() => Ending) | undefined;
   suspectRollback: () => void = () => {};
+  /** Told once a turn: milliseconds from the append of its oldest news until all its readers were written to. */
+  toldTurn: (latencyMs: number) => void = () => {};
   /** Told of everybody who came to a room, or is no longer there. */
   heardPresence: (room: RoomKey, user: User, isHere: boolean) => void = () => {};
   /** Told of every session that ended, before its readers are; without an address: any may have, unheard. */
@@ -84,6 +91,7 @@ export class Delivery implements TailListener, Surroundings {
    */
   heard(entries: readonly JournalEntry[]): void {
     const { position, end } = this.window;
+    if (entries.length > 0) this.#lagMs = sinceAppend((entries.at(-1) as JournalEntry).id);
     const addresses = new Set<Address>();
     this.#endSessions(entries);
     for (const entry of entries) {
@@ -91,25 +99,49 @@ export class Delivery implements TailListener, Surroundings {
       this.window.push(entry);
       addresses.add(entry.to);
     }
-    const isIdle = this.#due.length === 0;
+    const due = this.#due.length;
     for (const address of addresses) {
       for (const reader of this.hub.at(address)) {
         if (reader.wake(position, end)) this.#due.push(reader);
       }
     }
-    if (isIdle && this.#due.length > 0) setImmediate(this.#tellDue);
+    const woken = this.#due.length - due;
+    if (woken === 0) return;
+    this.#news.push({ at: idTime((entries[0] as JournalEntry).id), readers: woken });
+    if (due === 0) setImmediate(this.#tellDue);
   }
 
   /** Advances the readers that are due, some each turn of the event loop, each up to the window's end as it is then. */
   readonly #tellDue = (): void => {
     const turn = this.#due.splice(0, READERS_A_TURN);
     this.#each(turn, (reader) => reader.advance());
+    this.#measure(turn.length);
     if (this.#due.length > 0) setImmediate(this.#tellDue);
   };
+
+  /** Once a turn and not for each reader, so that it costs nothing. */
+  #measure(told: number): void {
+    const at = this.#news[0]?.at;
+    for (let left = told; left > 0; ) {
+      const news = this.#news[0];
+      if (news === undefined) break;
+      const taken = Math.min(left, news.readers);
+      news.readers -= taken;
+      left -= taken;
+      if (news.readers === 0) this.#news.shift();
+    }
+    if (at !== undefined) this.toldTurn(Math.max(0, Date.now() - at));
+  }
+
+  /** How old the newest entry was when it was heard, in milliseconds between Redis' clock and this machine's. */
+  get lagMs(): number {
+    return this.#lagMs;
+  }
 
   refilled(end: JournalEnd, reason: RefillReason): void {
     const before = { epoch: this.window.epoch, end: this.window.end };
     this.window.refill(end);
+    this.counts.refills[reason]++;
     this.heardSessionEnd();
     this.#events.refilled(reason);
     this.#endSessions(end.entries);
@@ -166,4 +198,8 @@ function presenceOf(data: string): Pick<PresenceEntry, 'user' | 'here'> | undefi
   } catch {
     return undefined;
   }
+}
+
+function sinceAppend(id: StreamId): number {
+  return Math.max(0, Date.now() - idTime(id));
 }

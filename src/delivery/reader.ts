@@ -7,6 +7,7 @@ import { judge } from '../chat/vouching.ts';
 import type { Address } from '../log/keys.ts';
 import type { Page } from '../log/read.ts';
 import type { RefillReason } from '../log/tail.ts';
+import type { CarrierName, Counts } from './counts.ts';
 import type { Frame } from './frame.ts';
 import type { Hub } from './hub.ts';
 import { gapFrame, mergePages } from './merge.ts';
@@ -21,6 +22,7 @@ export interface Ending {
 
 /** What bytes go to. A sink that is full isn't told anything, and calls `reader.advance()` when it has drained. */
 export interface Sink {
+  readonly carrier: CarrierName;
   /** About how much it takes at once. */
   readonly maxBytes: number;
   readonly isFull: boolean;
@@ -35,6 +37,7 @@ export interface Sink {
 export interface Surroundings {
   readonly window: Window;
   readonly hub: Hub;
+  readonly counts: Counts;
   /** Reads the rooms' logs in `(after, end]`, at most `limit` entries of each. */
   readPage(rooms: readonly RoomKey[], after: StreamId, end: StreamId, limit: number): Promise<Page>;
   readonly pageEntries: number;
@@ -98,6 +101,20 @@ export class Reader {
     return this.#ended;
   }
 
+  get carrier(): CarrierName {
+    return this.#sink.carrier;
+  }
+
+  /** Whether its socket takes nothing now. */
+  get isSlow(): boolean {
+    return this.#sink.isFull;
+  }
+
+  /** Its socket has just become full. */
+  slowed(): void {
+    this.#around.counts.slow++;
+  }
+
   /** Where its client may go on from. */
   get cursor(): string {
     if (this.#owedGap !== undefined) return this.#owedGap;
@@ -134,7 +151,9 @@ export class Reader {
     }
     if (this.#ended) return;
     this.#goTo(after === undefined ? window.end : asked.id);
-    this.#hasBegun = true;
+    this.#begun();
+    if (compareIds(this.#cursor, window.end) < 0)
+      this.#around.counts.catchUps[window.reachesBackTo(this.#cursor) ? 'window' : 'log']++;
     resumed(formatCursor(window.epoch, this.#cursor));
     this.advance();
   }
@@ -190,12 +209,24 @@ export class Reader {
   end(ending?: Ending): void {
     if (this.#ended) return;
     this.#ended = { by: ending };
+    if (this.#hasBegun) this.#around.counts.ended[this.#sink.carrier][ending?.code ?? 'left']++;
     this.#around.hub.leave(this, this.#addresses);
     this.#sink.end(ending);
   }
 
+  #begun(): void {
+    if (this.#hasBegun) return;
+    this.#hasBegun = true;
+    this.#around.counts.begun[this.#sink.carrier]++;
+  }
+
   #tell(run: Run): void {
-    if (run.frames.length > 0) this.#sink.tell(run, this);
+    const events = run.frames.length;
+    if (events > 0) {
+      this.#around.counts.events += events;
+      this.#around.counts.runs++;
+      this.#sink.tell(run, this);
+    }
     if (this.#isLevel && !this.#ended) this.#sink.level(this);
   }
 
@@ -218,11 +249,13 @@ export class Reader {
       this.#around.readPage(this.#rooms, after, end, pageEntries),
     );
     if (page === undefined) return;
+    this.#around.counts.logPages++;
     if (page.facts.epoch !== window.epoch || judge(after, page.facts) === 'rollback') {
       this.#owedGap = formatCursor(window.epoch, after);
       return this.#gapAll('rollback', this.#owedGap, () => {});
     }
     const run = mergePages(page.rooms, { after, end, maxBytes: this.#sink.maxBytes, window });
+    this.#around.counts.gaps.trimmed += run.frames.filter(({ kind }) => kind === 'gap').length;
     this.#isReading = false;
     this.#goTo(run.end);
     this.#tell(run);
@@ -249,7 +282,8 @@ export class Reader {
       const frames: Frame[] = page.rooms.map(({ room, oldest }, i) =>
         gapFrame(room, after, oldest, reason, i === page.rooms.length - 1 ? cursor : undefined),
       );
-      this.#hasBegun = true;
+      this.#begun();
+      this.#around.counts.gaps[reason] += frames.length;
       this.#owedGap = undefined;
       this.#isReading = false;
       this.#position = 0;

@@ -113,6 +113,11 @@ export class Window {
     return this.#position;
   }
 
+  /** Entries held, and about how many bytes they take. */
+  get size(): { readonly entries: number; readonly bytes: number } {
+    return { entries: this.#all.length, bytes: this.#bytes };
+  }
+
   /** Begins anew. Positions go on, so a place from before is behind everything. */
   refill({ epoch, start, last, entries }: JournalEnd): void {
     this.#all = new Queue();

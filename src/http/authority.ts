@@ -44,6 +44,8 @@ export interface Authority {
   forget(address?: Address): void;
   /** The token that a form must carry where its `Origin` isn't known; undefined without a session. */
   formTokenOf(ticket: Ticket): string | undefined;
+  /** How often a session was known in this process, and how often it had to be read; undefined without sessions. */
+  readonly sessionCounts: { readonly kept: number; readonly read: number } | undefined;
 }
 
 /** The session as the store keeps it. */
@@ -107,6 +109,10 @@ export class SessionAuthority implements Authority {
     this.#lifeMs = lifeMs;
     this.#names = names;
     this.#rooms = rooms;
+  }
+
+  get sessionCounts(): { readonly kept: number; readonly read: number } {
+    return this.#sessions.counts;
   }
 
   ticketOf(req: Request): Ticket {
@@ -195,6 +201,7 @@ export class HostAuthority implements Authority {
   /** The hook reads the session that the host parsed when the request came. */
   readonly isTicketLasting = false;
   readonly #user: UserHook;
+  readonly sessionCounts = undefined;
 
   constructor(user: UserHook) {
     this.#user = user;

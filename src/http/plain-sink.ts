@@ -30,6 +30,7 @@ interface LiveOptions {
  * `Refresh` of one whose last chunk is missing. [spec] RFC 9112, 6.3: close-delimited.
  */
 export class LiveSink implements LastingSink {
+  readonly carrier = 'plain';
   readonly maxBytes = RUN_BYTES;
   toldAt = performance.now();
   readonly #res: Response;

@@ -2,6 +2,7 @@ import type { Request, Response } from 'express';
 import { formatCursor } from '../chat/cursors.ts';
 import { Refusal } from '../chat/refusals.ts';
 import { MAIN_SITE, roomKey } from '../chat/rooms.ts';
+import type { CarrierName } from '../delivery/counts.ts';
 import type { Frame } from '../delivery/frame.ts';
 import type { Ending, Reader, Sink } from '../delivery/reader.ts';
 import type { Run } from '../delivery/run.ts';
@@ -28,6 +29,10 @@ class PollSink implements Sink {
   constructor(isShort: boolean, answer: (frames: readonly Frame[]) => void) {
     this.#isShort = isShort;
     this.#answer = answer;
+  }
+
+  get carrier(): CarrierName {
+    return this.#isShort ? 'short-poll' : 'long-poll';
   }
 
   tell(run: Run): void {
@@ -110,7 +115,10 @@ export function poll(service: Service) {
       stop();
       reader?.end();
       if (!res.headersSent) throw error;
-      if (!res.writableEnded) res.end(JSON.stringify(toRefusal(error, service.log)));
+      if (res.writableEnded) return;
+      const refusal = toRefusal(error, log);
+      delivery.counts.refusals[refusal.code]++;
+      res.end(JSON.stringify(refusal));
     }
   };
 }

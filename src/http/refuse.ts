@@ -1,5 +1,6 @@
 import type { NextFunction, Request, Response } from 'express';
 import { Refusal } from '../chat/refusals.ts';
+import type { Counts } from '../delivery/counts.ts';
 import { type Log, withoutCommand } from '../log/logger.ts';
 
 /** Turns whatever was thrown into a refusal: our own, a body parser's, or (a bug, logged) `internal`. */
@@ -37,11 +38,12 @@ export function sendRefusal(res: Response, refusal: Refusal): void {
 }
 
 /** The last middleware. Once headers are out, JSON would land inside the stream: Express then cuts the connection. */
-export function refuse(log: Log) {
+export function refuse(log: Log, counts: Counts) {
   return (error: unknown, _req: Request, res: Response, next: NextFunction): void => {
     const refusal = toRefusal(error, log);
-    if (res.headersSent) next(error);
-    else sendRefusal(res, refusal);
+    if (res.headersSent) return next(error);
+    counts.refusals[refusal.code]++;
+    sendRefusal(res, refusal);
   };
 }
 

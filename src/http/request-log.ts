@@ -3,7 +3,7 @@ import type { NextFunction, Request, Response } from 'express';
 import type { Log } from '../log/logger.ts';
 
 /** Paths that are asked for all the time and would drown the rest. */
-const UNLOGGED = /\/(api\/(poll|confirm)|plain\/[^/]+\/(live|proof)|healthz|readyz)$/;
+const UNLOGGED = /\/(api\/(poll|confirm)|plain\/[^/]+\/(live|proof)|healthz|readyz|metrics)$/;
 
 /** One line a request, when it ends: no query, no body, no headers, so no text, cookie or token. */
 export function logRequests(log: Log) {

@@ -9,6 +9,8 @@ interface Kept<T> {
  * journal's own word that the session ended; a reading under way then is as stale as one that is kept.
  */
 export class SessionCache<T> {
+  /** How often the answer was kept, and how often it had to be read. */
+  readonly counts = { kept: 0, read: 0 };
   readonly #read: (sid: string) => Promise<T | undefined>;
   readonly #keepMs: number;
   readonly #maxKept: number;
@@ -29,7 +31,11 @@ export class SessionCache<T> {
       this.#kept.delete(oldest);
     }
     const kept = this.#kept.get(name);
-    if (kept) return kept.session;
+    if (kept) {
+      this.counts.kept++;
+      return kept.session;
+    }
+    this.counts.read++;
     const reading: Kept<T> = { at: now, session: this.#fill(name, sid, () => reading) };
     this.#kept.set(name, reading);
     return reading.session;

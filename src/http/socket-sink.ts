@@ -38,6 +38,7 @@ function closeCodeOf(code: EndingCode): number {
  * library's, which writes whole frames as well.
  */
 export class SocketSink implements LastingSink {
+  readonly carrier = 'websocket';
   readonly maxBytes = RUN_BYTES;
   toldAt = performance.now();
   readonly #socket: Duplex;

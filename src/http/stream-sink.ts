@@ -1,5 +1,6 @@
 import type { Response } from 'express';
 import type { ByeNotice } from '../chat/entries.ts';
+import type { CarrierName } from '../delivery/counts.ts';
 import { Frame } from '../delivery/frame.ts';
 import type { Ending, Reader } from '../delivery/reader.ts';
 import type { Encoding, Run } from '../delivery/run.ts';
@@ -40,6 +41,7 @@ const CHUNKED_PADDING = chunked(PADDING);
  * it anew, in three pieces, for each. The response itself only ends the stream.
  */
 export class ResponseStreamSink implements LastingSink {
+  readonly carrier: CarrierName;
   readonly maxBytes = RUN_BYTES;
   toldAt = performance.now();
   readonly #res: Response;
@@ -50,6 +52,7 @@ export class ResponseStreamSink implements LastingSink {
 
   constructor(res: Response, stallMs: number) {
     this.#res = res;
+    this.carrier = res.req.method === 'POST' ? 'post-stream' : 'sse';
     this.#stallMs = stallMs;
   }
 

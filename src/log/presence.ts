@@ -47,6 +47,8 @@ export class Presence {
   readonly #pace: Pace;
   /** Until when whose renewal where is a repetition, about the oldest first. */
   readonly #renewedUntil = new Map<string, number>();
+  /** Leases renewed in Redis, looks for ended ones, and people whom those found gone. */
+  readonly counts = { renewals: 0, sweeps: 0, gone: 0 };
 
   /** `pace` is that of a user's comings: each is told to all of a room. */
   constructor(redis: Redis, keys: Keys, pace: Pace, options: PresenceOptions) {
@@ -66,9 +68,11 @@ export class Presence {
     let open = due;
     try {
       open = await this.#renew(due, userKey, user, false);
-      if (open.length === 0) return;
-      await this.#pace.count(userKey, open.length);
-      open = await this.#renew(open, userKey, user, true);
+      if (open.length > 0) {
+        await this.#pace.count(userKey, open.length);
+        open = await this.#renew(open, userKey, user, true);
+      }
+      this.counts.renewals += due.length;
     } catch (error) {
       for (const room of open) this.forget(room, userKey);
       throw error;
@@ -134,6 +138,7 @@ export class Presence {
   /** Takes away whose leases have ended, some of them each time. Answers whether there may be more at once. */
   async sweep(): Promise<boolean> {
     const rooms = (await dueScript.run(this.#redis, [this.#keys.presenceDue], [ROOMS_A_SWEEP])) as RoomKey[];
+    this.counts.sweeps++;
     let hasMore = rooms.length === ROOMS_A_SWEEP;
     for (const room of rooms) {
       const [, gone] = await this.#run(
@@ -141,6 +146,7 @@ export class Presence {
         [this.#keys.presence(room), this.#keys.here(room)],
         [room, PEOPLE_A_SWEEP],
       );
+      this.counts.gone += Number(gone);
       if (Number(gone) === PEOPLE_A_SWEEP) hasMore = true;
     }
     return hasMore;

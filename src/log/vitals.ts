@@ -1,0 +1,41 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Redis } from 'ioredis';
+import type { Keys } from './keys.ts';
+
+/** How Redis is, as this process sees it. */
+export interface Vitals {
+  /** How long a command took that does nothing, there and back, with what waited before it. */
+  readonly roundTripMs: number;
+  /** How far Redis' clock is ahead of this machine's, give or take half the round trip. */
+  readonly clockAheadMs: number;
+  /** Entries that the journal holds. */
+  readonly journalEntries: number;
+}
+
+/** Asks Redis how it is; undefined if it doesn't answer within `withinMs` milliseconds. */
+export async function readVitals(redis: Redis, keys: Keys, withinMs: number): Promise<Vitals | undefined> {
+  if (redis.status !== 'ready') return undefined;
+  const waiting = new AbortController();
+  const tooLate = pause(withinMs, undefined, { ref: false, signal: waiting.signal }).catch(() => undefined);
+  try {
+    return await Promise.race([ask(redis, keys), tooLate]);
+  } catch {
+    return undefined;
+  } finally {
+    waiting.abort();
+  }
+}
+
+async function ask(redis: Redis, keys: Keys): Promise<Vitals> {
+  const sentAt = performance.now();
+  const [clock, journalEntries] = await Promise.all([
+    redis.time().then(([seconds, micros]) => ({
+      redisMs: Number(seconds) * 1000 + Number(micros) / 1000,
+      ownMs: Date.now(),
+      roundTripMs: performance.now() - sentAt,
+    })),
+    redis.xlen(keys.journal),
+  ]);
+  const { redisMs, ownMs, roundTripMs } = clock;
+  return { roundTripMs, clockAheadMs: redisMs - (ownMs - roundTripMs / 2), journalEntries };
+}

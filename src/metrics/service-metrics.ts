@@ -1,0 +1,205 @@
+import { Histogram } from 'prom-client';
+import { PROBED_CARRIERS, PROXY_KINDS, VERDICTS } from '../chat/doctor.ts';
+import { byCarrier } from '../delivery/counts.ts';
+import type { Delivery } from '../delivery/delivery.ts';
+import type { Authority } from '../http/authority.ts';
+import type { Presence } from '../log/presence.ts';
+import type { Tail } from '../log/tail.ts';
+import type { Vitals } from '../log/vitals.ts';
+import type { Collectors } from './collectors.ts';
+
+/** Where the numbers are kept. */
+export interface ServiceParts {
+  readonly delivery: Delivery;
+  readonly tail: Tail;
+  readonly presence: Presence;
+  readonly authority: Authority;
+}
+
+/** What Redis was asked for a scrape. */
+export interface Asked {
+  /** Undefined if it didn't answer. */
+  readonly vitals: Vitals | undefined;
+  /** The doctor's counts, by field; undefined if they couldn't be read. */
+  readonly doctor: Readonly<Record<string, number>> | undefined;
+}
+
+const LATENCY_BUCKETS_S = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+/** A quiet journal is asked once a second, so that a tail of which so long nothing came doesn't read. */
+const READING_WITHIN_MS = 3000;
+
+/** What the service does. `asked` answers what Redis said for the scrape under way. */
+export function addServiceMetrics(collectors: Collectors, parts: ServiceParts, asked: () => Asked): void {
+  addReaders(collectors, parts);
+  addDelivery(collectors, parts);
+  addEdge(collectors, parts);
+  addJournal(collectors, parts, asked);
+  addDoctor(collectors, asked);
+}
+
+function addReaders(collectors: Collectors, { delivery: { counts, hub } }: ServiceParts): void {
+  collectors.gaugeBy('throughline_readers', 'Readers now, polls under way among them.', 'carrier', () => {
+    const readers = byCarrier(() => 0);
+    for (const { carrier } of hub.everyone()) readers[carrier]++;
+    return readers;
+  });
+  collectors.gauge('throughline_slow_readers', 'Readers now whose socket is full.', () => {
+    let slow = 0;
+    for (const { isSlow } of hub.everyone()) if (isSlow) slow++;
+    return slow;
+  });
+  collectors.counterBy(
+    'throughline_readers_begun_total',
+    'Readers that began; of polls each one.',
+    'carrier',
+    () => counts.begun,
+  );
+  collectors.counterByBoth(
+    'throughline_readers_ended_total',
+    'Readers that had begun and ended, by code; left: the client went, or its poll was answered.',
+    ['carrier', 'code'],
+    () => counts.ended,
+  );
+  collectors.counter(
+    'throughline_reader_slowdowns_total',
+    'How often a reader’s socket became full.',
+    () => counts.slow,
+  );
+}
+
+function addDelivery(collectors: Collectors, { delivery }: ServiceParts): void {
+  const { counts } = delivery;
+  collectors.counter(
+    'throughline_events_told_total',
+    'Events told to readers, each reader’s counted.',
+    () => counts.events,
+  );
+  collectors.counter(
+    'throughline_runs_told_total',
+    'Runs of events told to readers: one write each, or one poll’s answer.',
+    () => counts.runs,
+  );
+  const latency = new Histogram({
+    name: 'throughline_delivery_latency_seconds',
+    help: 'From the append of a turn’s oldest news until all its readers were written to; once a turn.',
+    buckets: LATENCY_BUCKETS_S,
+    registers: [collectors.registry],
+  });
+  delivery.toldTurn = (latencyMs) => latency.observe(latencyMs / 1000);
+  collectors.counterBy(
+    'throughline_catch_ups_total',
+    'Readers that came back having missed something, by where that was read.',
+    'from',
+    () => counts.catchUps,
+  );
+  collectors.counter(
+    'throughline_log_pages_read_total',
+    'Pages of room logs read for readers that the window didn’t reach back to.',
+    () => counts.logPages,
+  );
+  collectors.counterBy(
+    'throughline_gaps_total',
+    'Gaps told to readers, one for each room, by reason.',
+    'reason',
+    () => counts.gaps,
+  );
+}
+
+function addEdge(collectors: Collectors, { delivery: { counts }, presence, authority }: ServiceParts): void {
+  collectors.counterBy(
+    'throughline_posts_total',
+    'Posts appended (accepted), and posts recognised as sent before (repeated).',
+    'outcome',
+    () => counts.posts,
+  );
+  collectors.counterBy(
+    'throughline_refusals_total',
+    'Requests refused, by code.',
+    'code',
+    () => counts.refusals,
+  );
+  collectors.counterBy(
+    'throughline_session_lookups_total',
+    'Sessions asked for, by where they were found: kept in this process, or read from Redis.',
+    'from',
+    () => ({ memory: authority.sessionCounts?.kept, redis: authority.sessionCounts?.read }),
+  );
+  collectors.counter(
+    'throughline_presence_renewals_total',
+    'Presence leases renewed in Redis.',
+    () => presence.counts.renewals,
+  );
+  collectors.counter(
+    'throughline_presence_sweeps_total',
+    'Looks for ended presence leases.',
+    () => presence.counts.sweeps,
+  );
+  collectors.counter(
+    'throughline_presence_expired_total',
+    'People whom this process’ sweeps found gone.',
+    () => presence.counts.gone,
+  );
+}
+
+function addJournal(collectors: Collectors, { delivery, tail }: ServiceParts, asked: () => Asked): void {
+  const { counts, window } = delivery;
+  collectors.gauge('throughline_tail_reading', '1 while the journal is read, else 0.', () =>
+    Number(tail.isReading(READING_WITHIN_MS)),
+  );
+  collectors.gauge(
+    'throughline_tail_lag_seconds',
+    'Age of the newest entry when it was heard, by Redis’ clock and this machine’s.',
+    () => delivery.lagMs / 1000,
+  );
+  collectors.counterBy(
+    'throughline_window_refills_total',
+    'How often the window was filled anew, by why.',
+    'reason',
+    () => counts.refills,
+  );
+  collectors.gauge('throughline_window_entries', 'Journal entries in memory.', () => window.size.entries);
+  collectors.gauge('throughline_window_bytes', 'About how many bytes they take.', () => window.size.bytes);
+  collectors.gauge(
+    'throughline_journal_entries',
+    'Entries that the journal in Redis holds.',
+    () => asked().vitals?.journalEntries,
+  );
+  collectors.gauge('throughline_redis_up', '1 if Redis answered within 2 s, else 0.', () =>
+    Number(asked().vitals !== undefined),
+  );
+  collectors.gauge('throughline_redis_round_trip_seconds', 'How long Redis took to answer.', () =>
+    secondsOf(asked().vitals?.roundTripMs),
+  );
+  collectors.gauge(
+    'throughline_redis_clock_ahead_seconds',
+    'How far Redis’ clock is ahead of this machine’s: by so much the latencies are too small.',
+    () => secondsOf(asked().vitals?.clockAheadMs),
+  );
+}
+
+/** These are of all processes together: they are counted in Redis. */
+function addDoctor(collectors: Collectors, asked: () => Asked): void {
+  const count = (field: string) =>
+    asked().doctor === undefined ? undefined : (asked().doctor?.[field] ?? 0);
+  const countEach = (fields: readonly string[], prefix: string) =>
+    Object.fromEntries(fields.map((field) => [field, count(`${prefix}:${field}`)]));
+  collectors.counter('throughline_doctor_reports_total', 'Reports of browsers’ doctors.', () =>
+    count('reports'),
+  );
+  collectors.counterBy('throughline_doctor_carriers_total', 'Carriers that they found best.', 'carrier', () =>
+    countEach([...PROBED_CARRIERS, 'none'], 'carrier'),
+  );
+  collectors.counterByBoth(
+    'throughline_doctor_verdicts_total',
+    'What they found of each carrier.',
+    ['carrier', 'verdict'],
+    () => Object.fromEntries(PROBED_CARRIERS.map((carrier) => [carrier, countEach(VERDICTS, carrier)])),
+  );
+  collectors.counterBy('throughline_doctor_proxies_total', 'Kinds of proxy that they met.', 'kind', () =>
+    countEach(PROXY_KINDS, 'proxy'),
+  );
+}
+
+function secondsOf(ms: number | undefined): number | undefined {
+  return ms === undefined ? undefined : ms / 1000;
+}
