@@ -103,6 +103,7 @@ export class Workers {
       const life = this.#launch();
       if (await life.listening) {
         this.#hasListened = true;
+        this.#log.info({ worker: life.id }, 'a worker listens');
         return life;
       }
       this.#stopping.signal.throwIfAborted();
@@ -132,6 +133,7 @@ export class Workers {
     old.isReplaced = true;
     const life = this.#launch();
     if (await life.listening) {
+      this.#log.info({ worker: life.id, instead: old.id }, 'a worker listens');
       void this.#keep(life);
       await old.stop(IDLE_MS);
       return true;
