@@ -19,7 +19,7 @@ export interface RunningServer {
   readonly readers: number;
   /**
    * Stops accepting, says `bye`, finishes posts in flight, leaves Redis. Idle connections are ended after `idleMs`
-   * (0, at once). Safe to call twice.
+   * milliseconds (0: at once). Safe to call twice, also to end those sooner.
    */
   close(idleMs?: number): Promise<void>;
 }
@@ -64,7 +64,11 @@ export async function startServer(config: Config, log: Log, signal?: AbortSignal
         return service.delivery.hub.size;
       },
       redirectUrl: redirect && `http://${host}:${(redirect.address() as AddressInfo).port}`,
-      close: (idleMs = 0) => (closing ??= close(idleMs)),
+      close: (idleMs = 0) => {
+        closing ??= close(idleMs);
+        if (idleMs === 0) server.closeIdleConnections();
+        return closing;
+      },
     };
   } catch (error) {
     await service.close();

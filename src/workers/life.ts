@@ -35,8 +35,9 @@ export class WorkerLife {
         resolve(how);
       };
       this.#worker.once('exit', (code, signal) => end(signal ?? `exit code ${code}`));
+      const { pid } = this.#worker.process;
       // A process that couldn't be made has no id, and never exits.
-      this.#worker.on('error', (error) => this.#worker.process.pid === undefined && end(error.message));
+      this.#worker.on('error', (error) => pid === undefined && end(error.message));
     });
     this.listening = new Promise((resolve) => {
       this.#worker.on('message', (report: Report) => this.#hear(report, resolve));
@@ -46,14 +47,15 @@ export class WorkerLife {
 
   /** Asks it to end, and ends it where it doesn't. Resolves when it has ended. */
   async stop(idleMs: number): Promise<void> {
+    this.isListening = false;
     // It has begun nothing yet.
-    if (!this.#isHere) this.#worker.process.kill('SIGKILL');
+    if (!this.#isHere) this.#worker.kill('SIGKILL');
     else this.#tell({ kind: 'stop', idleMs });
     const over = new AbortController();
     void this.ended.then(() => over.abort());
     const patienceMs = idleMs + this.#config.drainMs + FAREWELL_MS;
     await pause(patienceMs, undefined, { signal: over.signal }).catch(() => {});
-    if (!this.hasEnded) this.#worker.process.kill('SIGKILL');
+    if (!this.hasEnded) this.#worker.kill('SIGKILL');
     await this.ended;
   }
 

@@ -6,7 +6,7 @@ export const WORKER_ARGUMENT = 'worker';
 /** What the primary tells a worker. */
 export type Order =
   | { readonly kind: 'run'; readonly config: Config }
-  /** Accept no more, say `bye`, finish what is under way; end idle connections after `idleMs`. */
+  /** Accept no more, say `bye`, finish what is under way; end idle connections after `idleMs`. Safe to repeat; 0 ends them now. */
   | { readonly kind: 'stop'; readonly idleMs: number };
 
 /** What a worker tells the primary. */

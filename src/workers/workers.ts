@@ -1,5 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Config } from '../config.ts';
+import { KEEP_ALIVE_MS } from '../http/app-server.ts';
 import type { Log } from '../log/logger.ts';
 import { StartError } from '../log/start-error.ts';
 import { WorkerLife } from './life.ts';
@@ -10,12 +11,6 @@ const MAX_BACKOFF_MS = 5000;
 const SETTLED_MS = 10_000;
 /** Deaths at the start, in a row, after which the service gives up, unless another worker serves. */
 const MAX_FAILED_STARTS = 5;
-/**
- * In a rolling restart: how long a connection without a request stays open, so that its client's next request is
- * answered (and the connection then closed) rather than met by a reset.
- */
-const IDLE_MS = 2000;
-
 /** Keeps a number of workers alive. */
 export class Workers {
   readonly #config: Config;
@@ -135,7 +130,10 @@ export class Workers {
     if (await life.listening) {
       this.#log.info({ worker: life.id, instead: old.id }, 'a worker listens');
       void this.#keep(life);
-      await old.stop(IDLE_MS);
+      // Its idle connections end as they always do: ended now, they would meet requests that their clients just sent.
+      void old.stop(KEEP_ALIVE_MS);
+      // Its readers come back spread over this, and then those of the next one.
+      await Promise.race([old.ended, this.#pause(this.#config.byeSpreadMs)]);
       return true;
     }
     this.#stopping.signal.throwIfAborted();
