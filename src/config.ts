@@ -1,4 +1,5 @@
 import { isIP } from 'node:net';
+import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { StartError } from './log/start-error.ts';
 
@@ -94,6 +95,16 @@ function isProxyAddress(text: string): boolean {
   return family !== 0 && (bits === undefined || (Number(bits) >= 1 && Number(bits) <= widest));
 }
 
+const MAX_WORKERS = 256;
+
+function workers(text: string): number {
+  const count = text === 'auto' ? availableParallelism() : Number(text);
+  if (!/^(auto|\d+)$/.test(text) || count < 1 || count > MAX_WORKERS) {
+    throw new Error(`auto, or a whole number from 1 to ${MAX_WORKERS}`);
+  }
+  return count;
+}
+
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 const anyText = matching(/\S/, 'something');
 /** In ms. setTimeout takes 2 ** 31 - 1 at most (more means at once), and some are stretched, by jitter for one. */
@@ -103,6 +114,12 @@ const duration = integer(1, 500_000_000);
 const SETTINGS = {
   port: setting('PORT', 3000, integer(0, 65535), 'Port to listen on; 0 takes a free one.'),
   host: setting('HOST', '0.0.0.0', anyText, 'Address to listen on.'),
+  workers: setting(
+    'WORKERS',
+    1,
+    workers,
+    'Processes that serve, over one port and one Redis; auto: one for each core.',
+  ),
   redisUrl: setting(
     'REDIS_URL',
     undefined,

@@ -1,9 +1,12 @@
 #!/usr/bin/env node
 import { pino } from 'pino';
-import { configFrom, helpText } from './config.ts';
+import { type Config, configFrom, helpText } from './config.ts';
 import { type Log, withoutCommand } from './log/logger.ts';
 import { StartError } from './log/start-error.ts';
-import { startServer } from './server.ts';
+import { type RunningServer, startServer } from './server.ts';
+import { WORKER_ARGUMENT } from './workers/orders.ts';
+
+type Running = Pick<RunningServer, 'url' | 'close'>;
 
 /** Aborts with the first signal to stop; a second one ends the process at once. */
 function stopSignal(log: Log): AbortSignal {
@@ -18,27 +21,53 @@ function stopSignal(log: Log): AbortSignal {
   return stopping.signal;
 }
 
+/** Of the cluster alone; the primary decides when a worker ends, whatever a terminal or systemd sends to all. */
+async function work(): Promise<never> {
+  for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(name, () => {});
+  const { work } = await import('./workers/work.ts');
+  process.exit(await work());
+}
+
+/** Serves from this process, or from workers; undefined where a signal gave the start up. */
+async function start(config: Config, log: Log, stop: AbortSignal): Promise<Running | undefined> {
+  try {
+    if (config.workers === 1) return await startServer(config, log, stop);
+    const { startWorkers } = await import('./workers/start-workers.ts');
+    const workers = await startWorkers(config, log, stop);
+    process.on('SIGHUP', () => workers.restart());
+    const { failure } = workers;
+    failure.addEventListener('abort', () => {
+      if (!stop.aborted) void workers.close().then(() => fail(failure.reason));
+    });
+    return workers;
+  } catch (error) {
+    if (stop.aborted) return undefined;
+    throw error;
+  }
+}
+
 async function main(): Promise<void> {
-  const asked = configFrom(process.env, process.argv.slice(2));
+  const argv = process.argv.slice(2);
+  if (argv[0] === WORKER_ARGUMENT && process.connected) return work();
+  const asked = configFrom(process.env, argv);
   if (asked.kind === 'help') {
     process.stdout.write(`${helpText()}\n`);
     return;
   }
   const log = pino({ level: asked.config.logLevel });
   const stop = stopSignal(log);
-  const server = await startServer(asked.config, log, stop).catch((error) => {
-    if (stop.aborted) return undefined;
-    throw error;
-  });
-  if (server === undefined) return;
-  process.stdout.write(`Throughline is at ${server.url}/\n`);
-  const close = () => void server.close().then(() => process.exit(0));
+  const running = await start(asked.config, log, stop);
+  if (running === undefined) return;
+  process.stdout.write(`Throughline is at ${running.url}/\n`);
+  const close = () => void running.close().then(() => process.exit(0));
   if (stop.aborted) close();
   else stop.addEventListener('abort', close);
 }
 
-main().catch((error) => {
+function fail(error: unknown): void {
   if (!(error instanceof StartError)) throw withoutCommand(error);
   process.stderr.write(`${error.message}\n`);
   process.exitCode = 1;
-});
+}
+
+main().catch(fail);

@@ -1,7 +1,7 @@
 import { readFileSync, unwatchFile, watchFile } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { Server as TlsServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, Server as NetServer } from 'node:net';
 import express from 'express';
 import type { Config } from './config.ts';
 import { createAppServer } from './http/app-server.ts';
@@ -21,8 +21,11 @@ export interface RunningServer {
   readonly metricsUrl: string | undefined;
   /** How many readers it has now: streams, sockets, and polls under way. */
   readonly readers: number;
-  /** Stops accepting, says `bye`, finishes posts in flight, leaves Redis. Safe to call twice. */
-  close(): Promise<void>;
+  /**
+   * Stops accepting, says `bye`, finishes posts in flight, leaves Redis. Idle connections are ended after `idleMs`
+   * milliseconds (0: at once). Safe to call twice, also to end those sooner.
+   */
+  close(idleMs?: number): Promise<void>;
 }
 
 const CERTIFICATE_CHECK_MS = 5000;
@@ -50,10 +53,10 @@ export async function startServer(config: Config, log: Log, signal?: AbortSignal
     const redirect = config.httpRedirectPort === undefined ? undefined : await redirectTo(port, config);
     const host = ['0.0.0.0', '::'].includes(config.host) ? 'localhost' : config.host;
     let closing: Promise<void> | undefined;
-    const close = async () => {
+    const close = async (idleMs: number) => {
       stopWatching();
       const drained = Promise.all([
-        closed(server, config.drainMs),
+        closed(server, config.drainMs, idleMs),
         redirect && closed(redirect, config.drainMs),
       ]);
       // A client that never pauses would hold its kept-alive connection, and with it the stop, for the whole drain time.
@@ -69,7 +72,11 @@ export async function startServer(config: Config, log: Log, signal?: AbortSignal
       },
       redirectUrl: redirect && `http://${host}:${(redirect.address() as AddressInfo).port}`,
       metricsUrl: service.metricsUrl,
-      close: () => (closing ??= close()),
+      close: (idleMs = 0) => {
+        closing ??= close(idleMs);
+        if (idleMs === 0) server.closeIdleConnections();
+        return closing;
+      },
     };
   } catch (error) {
     await service.close();
@@ -77,15 +84,21 @@ export async function startServer(config: Config, log: Log, signal?: AbortSignal
   }
 }
 
-/** Waits for requests under way, for the drain time at most. */
-function closed(server: Server | TlsServer, drainMs: number): Promise<void> {
+/** Stops accepting, and waits for requests under way: for `idleMs` and then the drain time, at most. */
+export function closed(server: Server | TlsServer, drainMs: number, idleMs = 0): Promise<void> {
   return new Promise((resolve) => {
-    const timer = setTimeout(() => server.closeAllConnections(), drainMs);
-    server.close(() => {
-      clearTimeout(timer);
+    const timers = [setTimeout(() => server.closeAllConnections(), idleMs + drainMs)];
+    server.once('close', () => {
+      timers.forEach(clearTimeout);
       resolve();
     });
-    server.closeIdleConnections();
+    if (idleMs === 0) {
+      server.close();
+      return;
+    }
+    // Its own `close` would end idle connections at once, whose clients may just have sent a request.
+    NetServer.prototype.close.call(server);
+    timers.push(setTimeout(() => server.close(), idleMs));
   });
 }
 
@@ -114,8 +127,8 @@ function watchCertificate(paths: { cert: string; key: string }, server: TlsServe
   };
 }
 
-/** A plain server that sends everybody to the one with TLS. */
-async function redirectTo(port: number, { httpRedirectPort, host }: Config): Promise<Server> {
+/** A plain server that sends everybody to the one with TLS. Throws a StartError. */
+export async function redirectTo(port: number, { httpRedirectPort, host }: Config): Promise<Server> {
   const server = createServer((req, res) => {
     const name = req.headers.host?.replace(/:\d+$/, '') ?? host;
     res.writeHead(308, { Location: `https://${name}${port === 443 ? '' : `:${port}`}${req.url}` }).end();

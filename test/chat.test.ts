@@ -154,9 +154,10 @@ describe('the layers', () => {
     ['app'],
     ['open-service'],
     ['server', 'library'],
+    ['workers'],
     ['main'],
   ];
-  const MAY_USE_CONFIG = ['open-service', 'server', 'library', 'main'];
+  const MAY_USE_CONFIG = ['open-service', 'server', 'library', 'workers', 'main'];
   const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' }).filter((name) =>
     name.endsWith('.ts'),
   );

@@ -2,8 +2,8 @@ import { createServer, IncomingMessage, type Server, type ServerOptions, ServerR
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import type { Express } from 'express';
 
-/** Longer than the idle time-outs usual in proxies, so that it is they who close. */
-const KEEP_ALIVE_MS = 75_000;
+/** How long an idle connection is kept: longer than the idle time-outs usual in proxies, so that it is they who close. */
+export const KEEP_ALIVE_MS = 75_000;
 
 type Constructor<T> = new (...args: never[]) => T;
 

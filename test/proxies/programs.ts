@@ -2,11 +2,10 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { accessSync, constants } from 'node:fs';
 import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import type { AddressInfo } from 'node:net';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { freePort } from '../support/free-port.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 /** A proxy of the system's packages, and how it is started here. */
@@ -37,10 +36,11 @@ export function findProgram(name: string): string | undefined {
   return folders.map((folder) => join(folder, name)).find(isProgram);
 }
 
-/** Starts a proxy in front of a service, in a folder of its own, and waits until it passes requests on. */
+/** Starts a proxy in front of a service, in a folder of its own, and waits until it passes requests on; `more` is filled in, too. */
 export async function startProgram(
   { program, configuration, args, isForward = false }: ProxyProgram,
   servicePort: number,
+  more: Readonly<Record<string, string>> = {},
 ): Promise<RunningProxy> {
   const path = findProgram(program);
   if (path === undefined) throw new Error(`${program} isn't installed: npm run setup -- --tests`);
@@ -49,6 +49,7 @@ export async function startProgram(
   await chmod(folder, 0o777);
   const port = await freePort();
   const values: Record<string, string> = {
+    ...more,
     port: `${port}`,
     service: `${servicePort}`,
     folder,
@@ -99,14 +100,6 @@ export async function startProgram(
 /** Squid tells its instances apart by a name of letters and digits. */
 function nameOf(folder: string): string {
   return basename(folder).replace(/[^A-Za-z0-9]/g, '');
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 async function answers(url: string): Promise<boolean> {

@@ -12,13 +12,26 @@ export interface TestRedis {
   stop(): Promise<void>;
 }
 
-/** Starts a real redis-server; it writes its data to `folder` if one is given. */
-export async function startTestRedis(): Promise<TestRedis> {
+/** Starts a real redis-server; on a port of the loopback interface as well, if one is given. */
+export async function startTestRedis(port = 0): Promise<TestRedis> {
   const folder = await mkdtemp(join(tmpdir(), 'tl-redis-'));
   const path = join(folder, 'r.sock');
   const child = spawn(
     'redis-server',
-    ['--port', '0', '--unixsocket', path, '--dir', folder, '--save', '', '--appendonly', 'no'],
+    [
+      '--port',
+      `${port}`,
+      '--bind',
+      '127.0.0.1',
+      '--unixsocket',
+      path,
+      '--dir',
+      folder,
+      '--save',
+      '',
+      '--appendonly',
+      'no',
+    ],
     {
       stdio: 'ignore',
     },

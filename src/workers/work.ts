@@ -1,0 +1,44 @@
+import cluster, { type Worker } from 'node:cluster';
+import { pino } from 'pino';
+import type { Config } from '../config.ts';
+import { StartError } from '../log/start-error.ts';
+import { type RunningServer, startServer } from '../server.ts';
+import type { Order, Report } from './orders.ts';
+
+/** Serves as a worker until the primary says stop; resolves with the exit code. */
+export async function work(): Promise<number> {
+  const worker = cluster.worker as Worker;
+  const stopping = new AbortController();
+  let server: RunningServer | undefined;
+  let idleMs = 0;
+  const config = new Promise<Config>((resolve) => {
+    worker.on('message', (order: Order) => {
+      if (order.kind === 'run') return resolve(order.config);
+      idleMs = order.idleMs;
+      stopping.abort();
+      void server?.close(idleMs);
+    });
+  });
+  await tell(worker, { kind: 'here' });
+  try {
+    const settings = await config;
+    const log = pino({ level: settings.logLevel }).child({ worker: worker.id });
+    server = await startServer(settings, log, stopping.signal);
+    await tell(worker, { kind: 'listening', url: server.url });
+    if (!stopping.signal.aborted) {
+      await new Promise((resolve) => stopping.signal.addEventListener('abort', resolve));
+    }
+    await server.close(idleMs);
+    return 0;
+  } catch (error) {
+    if (stopping.signal.aborted) return 0;
+    if (!(error instanceof StartError)) throw error;
+    await tell(worker, { kind: 'refused', why: error.message });
+    return 1;
+  }
+}
+
+/** Where the primary is gone, so is this process in a moment. */
+function tell(worker: Worker, report: Report): Promise<void> {
+  return new Promise((resolve) => void worker.send(report, () => resolve()));
+}
