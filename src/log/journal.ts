@@ -1,4 +1,5 @@
-import type { ChainableCommander, Redis } from 'ioredis';
+import type { ChainableCommander } from 'ioredis';
+import type { RedisClient } from './redis-client.ts';
 import type { LoggedEntry } from '../chat/entries.ts';
 import { compareIds, type StreamId, streamId, ZERO_ID } from '../chat/ids.ts';
 import type { JournalFacts } from '../chat/vouching.ts';
@@ -105,7 +106,7 @@ export function factsFrom(replies: readonly TransactionReply[], id: StreamId): J
 }
 
 /** What the journal says of an id. */
-export async function readFacts(redis: Redis, keys: Keys, id: StreamId): Promise<JournalFacts> {
+export async function readFacts(redis: RedisClient, keys: Keys, id: StreamId): Promise<JournalFacts> {
   for (;;) {
     const facts = factsFrom(await execute(queueFacts(redis.multi(), keys, id)), id);
     if (facts !== undefined) return facts;
@@ -115,7 +116,7 @@ export async function readFacts(redis: Redis, keys: Keys, id: StreamId): Promise
 
 /** The journal's newest entries, within both bounds, oldest first. */
 export async function readJournalEnd(
-  redis: Redis,
+  redis: RedisClient,
   keys: Keys,
   bounds: { readonly entries: number; readonly bytes: number },
 ): Promise<JournalEnd> {

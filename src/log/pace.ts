@@ -1,4 +1,4 @@
-import type { Redis } from 'ioredis';
+import type { RedisClient } from './redis-client.ts';
 import { BurstyRateLimiter, RateLimiterRedis, RateLimiterRes } from 'rate-limiter-flexible';
 import { Refusal } from '../chat/refusals.ts';
 import type { Keys, UserKey } from './keys.ts';
@@ -15,9 +15,9 @@ const BURST_AGAIN_S = 60;
 /** How fast one user may post, over all processes. */
 export class Pace {
   readonly #limiter: BurstyRateLimiter;
-  readonly #redis: Redis;
+  readonly #redis: RedisClient;
 
-  constructor(redis: Redis, keys: Keys, { burst, perSecond }: PaceLimit) {
+  constructor(redis: RedisClient, keys: Keys, { burst, perSecond }: PaceLimit) {
     const steady = {
       storeClient: redis,
       keyPrefix: `${keys.pacePrefix}:steady`,

@@ -1,4 +1,4 @@
-import type { Redis } from 'ioredis';
+import type { RedisClient } from './redis-client.ts';
 import { formatCursor } from '../chat/cursors.ts';
 import { streamId } from '../chat/ids.ts';
 import type { RoomKey } from '../chat/rooms.ts';
@@ -36,13 +36,13 @@ const PEOPLE_A_SWEEP = 200;
  * has a socket. Comings and goings are told in the journal by the script that takes note of them, hence exactly once.
  */
 export class Presence {
-  readonly #redis: Redis;
+  readonly #redis: RedisClient;
   readonly #keys: Keys;
   readonly #options: PresenceOptions;
   /** When this process renewed whom where, oldest first. */
   readonly #renewedAt = new Map<string, number>();
 
-  constructor(redis: Redis, keys: Keys, options: PresenceOptions) {
+  constructor(redis: RedisClient, keys: Keys, options: PresenceOptions) {
     this.#redis = redis;
     this.#keys = keys;
     this.#options = options;

@@ -1,5 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Redis } from 'ioredis';
+import type { RedisClient } from './redis-client.ts';
 import type { Log } from './logger.ts';
 import type { Presence } from './presence.ts';
 
@@ -11,7 +11,7 @@ const SWEEP_ON_MS = 50;
  * other. After an absence, of Redis or its own, it first waits for `graceMs`, since nobody could renew meanwhile.
  */
 export class Sweeper {
-  readonly #redis: Redis;
+  readonly #redis: RedisClient;
   readonly #presence: Presence;
   readonly #log: Log;
   readonly #graceMs: number;
@@ -19,7 +19,7 @@ export class Sweeper {
   readonly #stopping = new AbortController();
   #loop: Promise<void> | undefined;
 
-  constructor(redis: Redis, presence: Presence, log: Log, graceMs: number) {
+  constructor(redis: RedisClient, presence: Presence, log: Log, graceMs: number) {
     this.#redis = redis;
     this.#presence = presence;
     this.#log = log;
