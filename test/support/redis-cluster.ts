@@ -78,9 +78,12 @@ export class TestCluster {
     return `redis+cluster://${this.nodes.slice(0, MASTERS).map(({ endpoint }) => endpoint).join(',')}`;
   }
 
-  /** Who serves a key now, and its replica; asked of whoever runs. */
+  /** Who serves a key now, and its replicas; asked of whoever answers. */
   async serving(key: string): Promise<{ master: RedisNode; replicas: RedisNode[] }> {
-    const [any] = this.nodes as [RedisNode];
+    const any = await waitFor('a node that answers', async () => {
+      const pings = this.nodes.map((node) => node.client.ping().then(() => node));
+      return Promise.any(pings).catch(() => undefined);
+    });
     const slot = await any.client.cluster('KEYSLOT', key);
     const ranges = (await any.client.call('CLUSTER', 'SLOTS')) as [number, number, ...unknown[]][];
     const range = ranges.find(([from, to]) => from <= slot && slot <= to);

@@ -22,16 +22,17 @@ export class RedisNode {
   readonly busPort: number;
   readonly client: Redis;
   readonly #folder: string;
-  readonly #child: ChildProcess;
-  readonly #exit: Promise<unknown>;
+  readonly #args: readonly string[];
+  #child: ChildProcess;
+  #exit: Promise<unknown>;
 
   private constructor(port: number, busPort: number, folder: string, args: readonly string[]) {
     this.port = port;
     this.busPort = busPort;
     this.#folder = folder;
-    this.#child = spawn('redis-server', args, { stdio: 'ignore' });
-    this.#exit = new Promise((resolve) => this.#child.once('exit', resolve).once('error', resolve));
-    this.client = new Redis(port, '127.0.0.1', { retryStrategy: () => 50, maxRetriesPerRequest: null });
+    this.#args = args;
+    [this.#child, this.#exit] = this.#spawn();
+    this.client = new Redis(port, '127.0.0.1', { retryStrategy: () => 50, maxRetriesPerRequest: 0 });
     this.client.on('error', () => {});
   }
 
@@ -47,6 +48,17 @@ export class RedisNode {
     return node;
   }
 
+  #spawn(): [ChildProcess, Promise<unknown>] {
+    const child = spawn('redis-server', this.#args, { stdio: 'ignore' });
+    return [child, new Promise((resolve) => child.once('exit', resolve).once('error', resolve))];
+  }
+
+  /** Has it come back after `kill`, with what its folder holds. */
+  async restart(): Promise<void> {
+    [this.#child, this.#exit] = this.#spawn();
+    await waitFor(`the Redis on port ${this.port}`, () => this.client.ping().catch(() => undefined));
+  }
+
   get endpoint(): string {
     return `127.0.0.1:${this.port}`;
   }
@@ -57,7 +69,6 @@ export class RedisNode {
 
   /** Ends it without a word to anybody. */
   async kill(): Promise<void> {
-    this.client.disconnect();
     this.#child.kill('SIGKILL');
     await this.#exit;
   }
@@ -71,7 +82,22 @@ export class RedisNode {
     this.#child.kill('SIGCONT');
   }
 
+  /** As a replica: it hears nothing more from its master, and knows it. */
+  async loseMaster(): Promise<void> {
+    await this.client.config('SET', 'masterauth', 'wrong');
+    await this.client.config('SET', 'masteruser', 'nobody');
+    await this.client.call('CLIENT', 'KILL', 'TYPE', 'MASTER');
+    await waitFor('the link is down', async () => (await this.info('master_link_status')) === 'down');
+  }
+
+  /** Undoes `loseMaster`. */
+  async findMaster(): Promise<void> {
+    await this.client.config('SET', 'masteruser', '');
+    await this.client.config('SET', 'masterauth', '');
+  }
+
   async remove(): Promise<void> {
+    this.client.disconnect();
     await this.kill();
     await rm(this.#folder, { recursive: true, force: true });
   }
