@@ -108,7 +108,7 @@ function explain(error: unknown): string {
   if (/WRONGPASS|NOAUTH|invalid password|without any password/i.test(message))
     return `it refused the log-in (${message}).`;
   if (/cluster support disabled/.test(message)) return 'it is no Cluster; say redis:// in its URL.';
-  if (/invalid reply: null/.test(message)) return 'the Sentinels know no master of that name.';
+  if (/invalid reply: null|No such master/.test(message)) return 'the Sentinels know no master of that name.';
   if (code === 'ECONNREFUSED') return 'nothing listens there.';
   if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return 'there is no host of that name.';
   return `${message.replace(/\.$/, '')}.`;

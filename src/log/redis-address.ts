@@ -88,8 +88,8 @@ export function nameOf(address: RedisAddress): string {
   const list = (nodes: readonly Endpoint[]) =>
     nodes.map(({ host, port }) => `${host.includes(':') ? `[${host}]` : host}:${port}`).join(',');
   return 'cluster' in address
-    ? `the Cluster of ${list(address.cluster)}`
-    : `the master ${address.master} of the Sentinels ${list(address.sentinels)}`;
+    ? `redis+cluster://${list(address.cluster)}`
+    : `redis+sentinel://${list(address.sentinels)}/${address.master}`;
 }
 
 /** The URL parser forgives blanks and missing slashes; Redis' client doesn't. */

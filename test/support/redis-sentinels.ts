@@ -16,9 +16,11 @@ export class TestSentinels {
       for (let i = 0; i < replicas; i++) {
         all.servers.push(await RedisNode.start([...SERVER_LINES, `replicaof 127.0.0.1 ${master.port}`]));
       }
-      await waitFor('the replicas', async () => Number(await master.info('connected_slaves')) === replicas);
-      for (const replica of all.servers.slice(1))
-        await waitFor('the link', async () => (await replica.info('master_link_status')) === 'up');
+      await waitFor('the replicas follow', async () => {
+        await master.client.set('followed', 1);
+        return Number(await master.client.wait(replicas, 100)) === replicas;
+      });
+      await master.client.del('followed');
       for (let i = 0; i < sentinels; i++) {
         const lines = [
           `sentinel monitor ${NAME} 127.0.0.1 ${master.port} 2`,
