@@ -25,6 +25,7 @@ afterEach(async () => {
 afterAll(() => redis?.stop());
 
 async function serve() {
+  await redis.untilWhole();
   const config = testConfig({ path: redis.url });
   for (let i = 0; i < 2; i++) running.push(await startTestServer(config));
   const [here, there] = running.map(({ url }) => url) as [string, string];

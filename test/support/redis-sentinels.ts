@@ -16,11 +16,7 @@ export class TestSentinels {
       for (let i = 0; i < replicas; i++) {
         all.servers.push(await RedisNode.start([...SERVER_LINES, `replicaof 127.0.0.1 ${master.port}`]));
       }
-      await waitFor('the replicas follow', async () => {
-        await master.client.set('followed', 1);
-        return Number(await master.client.wait(replicas, 100)) === replicas;
-      });
-      await master.client.del('followed');
+      await untilFollowed(master, replicas);
       for (let i = 0; i < sentinels; i++) {
         const lines = [
           `sentinel monitor ${NAME} 127.0.0.1 ${master.port} 2`,
@@ -58,6 +54,11 @@ export class TestSentinels {
     await this.#sentinel.client.call('SENTINEL', 'FAILOVER', NAME);
   }
 
+  /** Waits until all other servers follow the master. */
+  async untilWhole(): Promise<void> {
+    await untilFollowed(await this.master(), this.servers.length - 1);
+  }
+
   get #sentinel(): RedisNode {
     return this.sentinels[0] as RedisNode;
   }
@@ -67,4 +68,11 @@ export class TestSentinels {
     for (const node of nodes) node.thaw();
     await Promise.all(nodes.map((node) => node.remove()));
   }
+}
+
+async function untilFollowed(master: RedisNode, replicas: number): Promise<void> {
+  await waitFor('the replicas follow', async () => {
+    await master.client.set('followed', 1);
+    return Number(await master.client.wait(replicas, 100)) === replicas;
+  });
 }

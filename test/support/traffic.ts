@@ -12,6 +12,8 @@ const MAY_PASS = ['unavailable', 'unsure'];
 /** Somebody who says numbered things, one after the other, each again under its `clientId` until it is accepted. */
 class Speaker {
   readonly accepted: string[] = [];
+  /** Why it speaks no more. */
+  failure: unknown;
   /** The codes of all refusals. */
   readonly refusals: string[] = [];
   readonly #person: Person;
@@ -26,7 +28,9 @@ class Speaker {
     this.#prefix = prefix;
     this.#room = room;
     this.#done = this.#run();
-    this.#done.catch(() => {});
+    this.#done.catch((error) => {
+      this.failure = error;
+    });
   }
 
   async #run(): Promise<void> {
@@ -181,7 +185,10 @@ export class Talk {
     const wanted = this.#speakers.map(({ accepted }) => accepted.length + count);
     await waitFor(
       `${count} more posts of each`,
-      () => this.#speakers.every(({ accepted }, i) => accepted.length >= (wanted[i] as number)),
+      () => {
+        for (const { failure } of this.#speakers) if (failure !== undefined) throw failure;
+        return this.#speakers.every(({ accepted }, i) => accepted.length >= (wanted[i] as number));
+      },
       20_000,
     );
   }
