@@ -7,6 +7,8 @@ export type RedisOptions = Omit<LibraryOptions, 'replyMapping'>;
 const MAX_RECONNECT_DELAY_MS = 1000;
 /** Of several machines one may be silent; the next is then asked. */
 const CONNECT_TIMEOUT_MS = 2000;
+/** An answer that is overdue for so long comes no more: the connection is given up, and the Sentinels are asked. */
+const SILENT_MS = 5000;
 /** Slots are asked for anew so often: a node that fell silent is thereby left, since it answers no MOVED. */
 const SLOTS_REFRESH_MS = 5000;
 /** Each follows an answer that says the command wasn't executed; a slot may move again meanwhile. */
@@ -34,12 +36,33 @@ export const ONCE: RedisOptions = {
   sentinelRetryStrategy: () => null,
 };
 
+/**
+ * Sentinels whose word of a failover comes while the client connects make the library end that for good (ioredis 6.0,
+ * SentinelConnector: "Connection is closed."). Nobody asked for the end, so it connects again.
+ */
+class LastingRedis extends Redis {
+  #isWanted = true;
+
+  constructor(options: RedisOptions) {
+    super(options);
+    this.on('end', () => {
+      if (this.#isWanted) this.connect().catch(() => {});
+    });
+  }
+
+  override disconnect(reconnect = false): void {
+    if (!reconnect) this.#isWanted = false;
+    super.disconnect(reconnect);
+  }
+}
+
 /** A connection to one server, or to the master that Sentinels name, wherever that goes. */
 export function openRedis(address: Exclude<RedisAddress, ClusterAddress>, options: RedisOptions): Redis {
   if ('url' in address) return new Redis(address.url, { ...FAIL_FAST, ...options });
   if ('path' in address) return new Redis(address.path, { ...FAIL_FAST, ...options });
   const { sentinels, master, db, isTls } = address;
-  return new Redis({
+  const Client = options.lazyConnect ? Redis : LastingRedis;
+  return new Client({
     ...FAIL_FAST,
     connectTimeout: CONNECT_TIMEOUT_MS,
     sentinelCommandTimeout: CONNECT_TIMEOUT_MS,
@@ -55,8 +78,9 @@ export function openRedis(address: Exclude<RedisAddress, ClusterAddress>, option
     }),
     ...(isTls && { tls: {}, sentinelTLS: {}, enableTLSForSentinelMode: true }),
     sentinelRetryStrategy: reconnectDelay,
-    // A master that fell silent closes nothing: the Sentinels' word ends the connection.
+    // A master that fell silent, or that the Sentinels have replaced but not yet demoted, closes nothing: their word does.
     failoverDetector: true,
+    socketTimeout: SILENT_MS,
     // One that was a master until now has refused to write, and executed nothing: the new one is looked for.
     reconnectOnError: ({ message }) => message.startsWith('READONLY'),
     ...options,
