@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
+import { parseRedisAddress } from './log/redis-address.ts';
 import { StartError } from './log/start-error.ts';
 
 /** How one setting is read: throws an Error that says what is wanted. */
@@ -42,11 +43,16 @@ function matching(shape: RegExp, wanted: string): Parse<string> {
 
 function urlOf(protocols: readonly string[], wanted: string): Parse<string> {
   return (text) => {
-    // The URL parser forgives blanks and missing slashes; Redis' client and comparisons of origins don't.
+    // The URL parser forgives blanks and missing slashes; comparisons of origins don't.
     const url = /^\w+:\/\/\S+$/.test(text) && URL.canParse(text) ? new URL(text) : undefined;
     if (!url?.hostname || !protocols.includes(url.protocol)) throw new Error(wanted);
     return text;
   };
+}
+
+function redisUrl(text: string): string {
+  parseRedisAddress(text);
+  return text;
 }
 
 function optional<T>(parse: Parse<T>): Parse<T | undefined> {
@@ -123,9 +129,27 @@ const SETTINGS = {
   redisUrl: setting(
     'REDIS_URL',
     undefined,
-    optional(urlOf(['redis:', 'rediss:'], 'a redis:// or rediss:// URL')),
-    'Redis to use. Unset: a private redis-server in the data folder.',
+    optional(redisUrl),
+    'Redis to use: one server, Sentinels or a Cluster. Unset: a private redis-server in the data folder.',
     true,
+  ),
+  durability: setting<string>(
+    'DURABILITY',
+    'master',
+    matching(/^(master|replica)$/, 'master or replica'),
+    'Who must have a post before it is accepted: the master alone, or REPLICAS replicas as well.',
+  ),
+  replicas: setting(
+    'REPLICAS',
+    1,
+    integer(1, 100),
+    'With DURABILITY=replica: how many replicas each master has; each of them must have a post.',
+  ),
+  replicaWaitMs: setting(
+    'REPLICA_WAIT_MS',
+    1000,
+    integer(1, 4000),
+    'Longest that a batch of posts waits for the replicas; then they are unsure.',
   ),
   dataDir: setting('DATA_DIR', './data', anyText, 'Folder of the private redis-server.'),
   namespace: setting(
@@ -293,6 +317,9 @@ export function configFrom(
   }
   if (config.httpRedirectPort !== undefined && config.tlsCert === undefined) {
     throw new StartError('HTTP_REDIRECT_PORT needs TLS_CERT and TLS_KEY.');
+  }
+  if (config.durability === 'replica' && config.redisUrl === undefined) {
+    throw new StartError('DURABILITY=replica needs REDIS_URL: the private redis-server has no replicas.');
   }
   return { kind: 'run', config };
 }

@@ -17,7 +17,7 @@ import { ProbePlaces } from './http/doctor-places.ts';
 import type { Service } from './http/service.ts';
 import { type TakeUpgrade, takeUpgrades } from './http/socket.ts';
 import { Appender } from './log/append.ts';
-import { connect, type RedisAddress } from './log/connections.ts';
+import { connect } from './log/connections.ts';
 import { DoctorCounts } from './log/doctor-counts.ts';
 import { startEmbeddedRedis } from './log/embedded-redis.ts';
 import { Keys } from './log/keys.ts';
@@ -27,8 +27,11 @@ import { Names } from './log/names.ts';
 import { Pace } from './log/pace.ts';
 import { Presence } from './log/presence.ts';
 import { LogReader } from './log/read.ts';
+import { parseRedisAddress, type RedisAddress } from './log/redis-address.ts';
+import { ReplicaWriter } from './log/replicated.ts';
 import { RoomBook } from './log/room-book.ts';
 import { sharedSecret } from './log/secret.ts';
+import { StartError } from './log/start-error.ts';
 import { Sweeper } from './log/sweeper.ts';
 import { Tail } from './log/tail.ts';
 import { refusalOf } from './log/unreachable.ts';
@@ -70,7 +73,7 @@ export async function openService(
     config.redisUrl === undefined
       ? await startEmbeddedRedis({ dataDir: config.dataDir, log, signal })
       : undefined;
-  const address: RedisAddress = embedded ? { path: embedded.socketPath } : { url: config.redisUrl as string };
+  const address = embedded ? { path: embedded.socketPath } : addressOf(config.redisUrl as string);
   try {
     return await compose(config, log, user, address, async () => embedded?.close());
   } catch (error) {
@@ -86,8 +89,10 @@ async function compose(
   address: RedisAddress,
   closeRedis: () => Promise<void>,
 ): Promise<OpenService> {
-  const connections = await connect(address, log);
-  const { commands, reads } = connections;
+  const connections = await connect(address, log, {
+    replicas: config.durability === 'replica' ? config.replicas : undefined,
+  });
+  const { commands, reads, replicated } = connections;
   let metrics: OpenMetrics | undefined;
   try {
     const keys = new Keys(config.namespace);
@@ -107,7 +112,7 @@ async function compose(
       },
       failed: (error) => log.error({ err: withoutCommand(error) }, 'telling a reader failed; it was ended'),
     });
-    const tail = new Tail(connections.tail, keys, log, config, delivery);
+    const tail = new Tail(connections.tails[0], keys, log, config, delivery);
     delivery.suspectRollback = () => tail.suspect();
     delivery.heardPresence = (room, user, isHere) => {
       if (!isHere) presence.forget(room, userKeyOf(siteOf(room), user));
@@ -136,7 +141,7 @@ async function compose(
     const service: Service = {
       config,
       log,
-      appender: new Appender(commands, keys, config),
+      appender: new Appender(commands, keys, config, replicated && new ReplicaWriter(replicated, config)),
       history,
       rooms,
       names,
@@ -155,7 +160,8 @@ async function compose(
         ? undefined
         : (req, res, next) =>
             logInSession(req, res, (error?: unknown) => next(error && refusalOf(error, 'unsent'))),
-      isReady: async () => tail.isReading(READY_WITHIN_MS) && (await answers(() => commands.ping())),
+      isReady: async () =>
+        tail.isReading(READY_WITHIN_MS) && (await answers(() => commands.exists(keys.epoch))),
     };
     const { doctorCounts } = service;
     metrics = await openMetrics(
@@ -190,6 +196,16 @@ async function compose(
     metrics?.close();
     connections.close();
     throw error;
+  }
+}
+
+/** Besides what the setting takes, an embedding application may give the path of a Unix socket. */
+function addressOf(redisUrl: string): RedisAddress {
+  if (!redisUrl.includes('://')) return { path: redisUrl };
+  try {
+    return parseRedisAddress(redisUrl);
+  } catch (error) {
+    throw new StartError(`redisUrl must be ${(error as Error).message}.`);
   }
 }
 

@@ -61,8 +61,9 @@ end
 `;
 
 /**
- * KEYS: journal, epoch; for a durable entry also: room log, room, and (or '') sent.
- * ARGV: to, kind, data, journalEntries, new epoch; for a durable entry also: roomLogEntries, digest, sent's life in ms.
+ * KEYS: journal, epoch; for a durable entry also: room log, room, and, where there is a clientId, sent.
+ * ARGV: to, kind, data, journalEntries, new epoch; for a durable entry also: roomLogEntries, digest, sent's life in ms,
+ * and 1 if a WAIT follows.
  *
  * Answers {'appended', id}, {'known', id}, {'reused'}, {'no_room'} or {'corrupt', key, what is wrong with it}.
  * All reading and deciding comes before the first write, and no write after it can fail, so an entry is never half
@@ -72,20 +73,23 @@ export const appendScript = new Script(`
 ${LUA_CORRUPT}${LUA_IDS}
 local journal, epoch, log, room, sent = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local isDurable = log ~= nil
+local hasClientId = sent ~= nil
 
 local bad = corrupt(journal, 'stream') or corrupt(epoch, 'string')
 if isDurable and not bad then
   bad = corrupt(log, 'stream') or corrupt(room, 'hash')
-  if sent ~= '' and not bad then bad = corrupt(sent, 'string') end
+  if hasClientId and not bad then bad = corrupt(sent, 'string') end
 end
 if bad then return bad end
 
-if isDurable and sent ~= '' then
+if hasClientId then
   local known = redis.call('GET', sent)
   if known then
     local id, digest = known:match('^(%d+%-%d+) (.*)$')
     if not id then return {'corrupt', sent, 'is not an id and a digest'} end
     if digest ~= ARGV[7] then return {'reused'} end
+    -- WAIT waits for its own connection's last write: so here is one, of what is there already.
+    if ARGV[9] == '1' then redis.call('SET', sent, known, 'KEEPTTL') end
     return {'known', id}
   end
 end
@@ -109,7 +113,7 @@ if isDurable then
     'to', ARGV[1], 'kind', ARGV[2], 'before', before, 'prev', prev, 'n', count, 'data', ARGV[3])
   redis.call('XADD', log, 'MAXLEN', '~', ARGV[6], id, 'kind', ARGV[2], 'prev', prev, 'n', count, 'data', ARGV[3])
   redis.call('HSET', room, 'n', count)
-  if sent ~= '' then redis.call('SET', sent, id .. ' ' .. ARGV[7], 'PX', ARGV[8]) end
+  if hasClientId then redis.call('SET', sent, id .. ' ' .. ARGV[7], 'PX', ARGV[8]) end
 else
   redis.call('XADD', journal, 'MAXLEN', '~', ARGV[4], id, 'to', ARGV[1], 'kind', ARGV[2], 'before', before, 'data', ARGV[3])
 end

@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import type { Redis } from 'ioredis';
 import { type StreamId, streamId } from '../chat/ids.ts';
 import type { Draft } from '../chat/messages.ts';
 import { Refusal } from '../chat/refusals.ts';
@@ -8,7 +7,9 @@ import type { User } from '../chat/users.ts';
 import { appendScript } from './append-script.ts';
 import { newEpoch } from './epoch.ts';
 import type { Address, Keys, UserKey } from './keys.ts';
-import { refusalOf } from './unreachable.ts';
+import type { RedisClient } from './redis-client.ts';
+import { MasterWriter, type Writer, type Written } from './replicated.ts';
+import { refusalOf, tooFewReplicas } from './unreachable.ts';
 
 /** How long a `clientId` is remembered: 24 h, in milliseconds. */
 const SENT_LIFE_MS = 24 * 60 * 60 * 1000;
@@ -20,19 +21,23 @@ interface Retention {
 
 /** Says things: the only writer of the journal and of the room logs. */
 export class Appender {
-  readonly #redis: Redis;
+  readonly #writer: Writer;
+  readonly #posts: Writer;
   readonly #keys: Keys;
   readonly #retention: Retention;
 
-  constructor(redis: Redis, keys: Keys, retention: Retention) {
-    this.#redis = redis;
+  /** `posts` writes what people say; without it they count once the master has them, as all else does. */
+  constructor(redis: RedisClient, keys: Keys, retention: Retention, posts?: Writer) {
+    this.#writer = new MasterWriter(redis);
+    this.#posts = posts ?? this.#writer;
     this.#keys = keys;
     this.#retention = retention;
   }
 
   /**
    * Appends a message to the journal and its room's log; the same `clientId` again answers with the first one's id.
-   * Refusals: `room_not_found`, `client_id_reused`, `unavailable` (not sent), `unsure` (sent, but no answer came).
+   * Refusals: `room_not_found`, `client_id_reused`, `unavailable` (not sent), `unsure` (sent, but no answer came, or not
+   * all replicas have it).
    */
   async post(
     room: RoomKey,
@@ -44,13 +49,15 @@ export class Appender {
     const data = JSON.stringify({ user: by, text, clientId });
     const digest = createHash('sha256').update(text).digest('base64url');
     const [what, id] = await this.#append(
+      this.#posts,
       [
         this.#keys.log(room),
         this.#keys.room(room),
-        clientId === undefined ? '' : this.#keys.sent(room, user, clientId),
+        // An empty key would lie in another slot of a Cluster.
+        ...(clientId === undefined ? [] : [this.#keys.sent(room, user, clientId)]),
       ],
       [`room:${room}`, 'message', data, this.#retention.journalEntries, newEpoch()],
-      [this.#retention.roomLogEntries, digest, SENT_LIFE_MS],
+      [this.#retention.roomLogEntries, digest, SENT_LIFE_MS, this.#posts.isWaitedFor ? 1 : 0],
     );
     return { id: streamId(id), isNew: what === 'appended' };
   }
@@ -60,22 +67,34 @@ export class Appender {
    * Refusals: `unavailable`, `unsure`.
    */
   async announce(to: Address, kind: string, data: object = {}): Promise<void> {
-    await this.#append([], [to, kind, JSON.stringify(data), this.#retention.journalEntries, newEpoch()], []);
+    await this.#append(
+      this.#writer,
+      [],
+      [to, kind, JSON.stringify(data), this.#retention.journalEntries, newEpoch()],
+      [],
+    );
   }
 
-  async #append(keys: string[], args: (string | number)[], durable: (string | number)[]): Promise<string[]> {
+  async #append(
+    writer: Writer,
+    keys: string[],
+    args: (string | number)[],
+    durable: (string | number)[],
+  ): Promise<string[]> {
     const allKeys = [this.#keys.journal, this.#keys.epoch, ...keys];
-    if (this.#redis.status !== 'ready')
-      throw refusalOf(new Error(`Redis connection is ${this.#redis.status}`), 'unsent');
-    let answer: string[];
+    if (writer.status !== 'ready')
+      throw refusalOf(new Error(`Redis connection is ${writer.status}`), 'unsent');
+    let written: Written;
     try {
-      answer = (await appendScript.run(this.#redis, allKeys, [...args, ...durable])) as string[];
+      written = await writer.write(appendScript, allKeys, [...args, ...durable]);
     } catch (error) {
       throw refusalOf(error, 'sent');
     }
+    const answer = written.answer as string[];
     switch (answer[0]) {
       case 'appended':
       case 'known':
+        if (!written.isReplicated) throw tooFewReplicas();
         return answer;
       case 'reused':
         throw new Refusal(

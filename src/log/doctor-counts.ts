@@ -1,19 +1,19 @@
-import type { Redis } from 'ioredis';
 import { RateLimiterRedis, RateLimiterRes } from 'rate-limiter-flexible';
 import { type DoctorReport, PROBED_CARRIERS } from '../chat/doctor.ts';
 import { Refusal } from '../chat/refusals.ts';
 import type { Keys, UserKey } from './keys.ts';
+import type { RedisClient } from './redis-client.ts';
 import { refusalOf } from './unreachable.ts';
 
 const ONE_REPORT_PER_S = 60;
 
 /** How often browsers found what, for the operator: one hash, bounded by the report's closed values. */
 export class DoctorCounts {
-  readonly #redis: Redis;
+  readonly #redis: RedisClient;
   readonly #key: string;
   readonly #pace: RateLimiterRedis;
 
-  constructor(redis: Redis, keys: Keys) {
+  constructor(redis: RedisClient, keys: Keys) {
     this.#redis = redis;
     this.#key = keys.doctor;
     this.#pace = new RateLimiterRedis({

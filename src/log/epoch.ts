@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import type { Redis } from 'ioredis';
 import type { Keys } from './keys.ts';
+import type { RedisClient } from './redis-client.ts';
 
 /** A name for a history that begins now, should none have a name yet. */
 export function newEpoch(): string {
@@ -8,7 +8,7 @@ export function newEpoch(): string {
 }
 
 /** The name of the history that Redis holds, given one now if it has none. */
-export async function readEpoch(redis: Redis, keys: Keys): Promise<string> {
+export async function readEpoch(redis: RedisClient, keys: Keys): Promise<string> {
   await redis.set(keys.epoch, newEpoch(), 'NX');
   const epoch = await redis.get(keys.epoch);
   if (epoch === null) throw new Error('the epoch vanished while it was read');

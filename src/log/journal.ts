@@ -1,9 +1,10 @@
-import type { ChainableCommander, Redis } from 'ioredis';
+import type { ChainableCommander } from 'ioredis';
 import type { LoggedEntry } from '../chat/entries.ts';
 import { compareIds, type StreamId, streamId, ZERO_ID } from '../chat/ids.ts';
 import type { JournalFacts } from '../chat/vouching.ts';
 import { readEpoch } from './epoch.ts';
 import type { Address, Keys } from './keys.ts';
+import type { RedisClient } from './redis-client.ts';
 
 /** An entry of the journal: whom it is for, and the id before it there. */
 export interface JournalEntry extends LoggedEntry {
@@ -105,7 +106,7 @@ export function factsFrom(replies: readonly TransactionReply[], id: StreamId): J
 }
 
 /** What the journal says of an id. */
-export async function readFacts(redis: Redis, keys: Keys, id: StreamId): Promise<JournalFacts> {
+export async function readFacts(redis: RedisClient, keys: Keys, id: StreamId): Promise<JournalFacts> {
   for (;;) {
     const facts = factsFrom(await execute(queueFacts(redis.multi(), keys, id)), id);
     if (facts !== undefined) return facts;
@@ -115,7 +116,7 @@ export async function readFacts(redis: Redis, keys: Keys, id: StreamId): Promise
 
 /** The journal's newest entries, within both bounds, oldest first. */
 export async function readJournalEnd(
-  redis: Redis,
+  redis: RedisClient,
   keys: Keys,
   bounds: { readonly entries: number; readonly bytes: number },
 ): Promise<JournalEnd> {

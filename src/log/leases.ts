@@ -1,13 +1,13 @@
-import type { Redis } from 'ioredis';
 import type { Keys } from './keys.ts';
+import type { RedisClient } from './redis-client.ts';
 
 /** The word of clients that their streams reach them: given to any process, asked for by the one that streams. */
 export class Leases {
-  readonly #redis: Redis;
+  readonly #redis: RedisClient;
   readonly #keys: Keys;
   readonly #lifeMs: number;
 
-  constructor(redis: Redis, keys: Keys, lifeMs: number) {
+  constructor(redis: RedisClient, keys: Keys, lifeMs: number) {
     this.#redis = redis;
     this.#keys = keys;
     this.#lifeMs = lifeMs;

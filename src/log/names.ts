@@ -1,6 +1,6 @@
-import type { Redis } from 'ioredis';
 import { foldName } from '../chat/users.ts';
 import type { Keys, UserKey } from './keys.ts';
+import type { RedisClient } from './redis-client.ts';
 import { Script } from './script.ts';
 
 /** KEYS: name. ARGV: who wants it, life in ms, who may hand it over. Answers 1 if it is theirs now. */
@@ -19,11 +19,11 @@ return 0
 
 /** The display names that guests bear: each belongs to one of them at a time, for as long as the session lives. */
 export class Names {
-  readonly #redis: Redis;
+  readonly #redis: RedisClient;
   readonly #keys: Keys;
   readonly #lifeMs: number;
 
-  constructor(redis: Redis, keys: Keys, lifeMs: number) {
+  constructor(redis: RedisClient, keys: Keys, lifeMs: number) {
     this.#redis = redis;
     this.#keys = keys;
     this.#lifeMs = lifeMs;

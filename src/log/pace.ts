@@ -1,7 +1,7 @@
-import type { Redis } from 'ioredis';
 import { BurstyRateLimiter, RateLimiterRedis, RateLimiterRes } from 'rate-limiter-flexible';
 import { Refusal } from '../chat/refusals.ts';
 import type { UserKey } from './keys.ts';
+import type { RedisClient } from './redis-client.ts';
 import { refusalOf } from './unreachable.ts';
 
 /** A burst, and then so many a second; the burst is there again a minute after it was begun. */
@@ -15,10 +15,10 @@ const BURST_AGAIN_S = 60;
 /** How fast one user may do something that others are told, over all processes. */
 export class Pace {
   readonly #limiter: BurstyRateLimiter;
-  readonly #redis: Redis;
+  readonly #redis: RedisClient;
 
   /** `prefix` is that of its keys. */
-  constructor(redis: Redis, prefix: string, { burst, perSecond }: PaceLimit) {
+  constructor(redis: RedisClient, prefix: string, { burst, perSecond }: PaceLimit) {
     const steady = {
       storeClient: redis,
       keyPrefix: `${prefix}:steady`,

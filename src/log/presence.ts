@@ -1,4 +1,3 @@
-import type { Redis } from 'ioredis';
 import { formatCursor } from '../chat/cursors.ts';
 import { streamId } from '../chat/ids.ts';
 import type { RoomKey } from '../chat/rooms.ts';
@@ -7,6 +6,7 @@ import { newEpoch } from './epoch.ts';
 import type { Keys, UserKey } from './keys.ts';
 import type { Pace } from './pace.ts';
 import { dropScript, dueScript, listScript, renewScript, sweepScript } from './presence-script.ts';
+import type { RedisClient } from './redis-client.ts';
 import type { Script } from './script.ts';
 
 interface PresenceOptions {
@@ -41,7 +41,7 @@ const PEOPLE_A_SWEEP = 200;
  * has a socket. Comings and goings are told in the journal by the script that takes note of them, hence exactly once.
  */
 export class Presence {
-  readonly #redis: Redis;
+  readonly #redis: RedisClient;
   readonly #keys: Keys;
   readonly #options: PresenceOptions;
   readonly #pace: Pace;
@@ -51,7 +51,7 @@ export class Presence {
   readonly counts = { renewals: 0, sweeps: 0, gone: 0 };
 
   /** `pace` is that of a user's comings: each is told to all of a room. */
-  constructor(redis: Redis, keys: Keys, pace: Pace, options: PresenceOptions) {
+  constructor(redis: RedisClient, keys: Keys, pace: Pace, options: PresenceOptions) {
     this.#redis = redis;
     this.#keys = keys;
     this.#pace = pace;

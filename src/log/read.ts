@@ -1,4 +1,3 @@
-import type { Redis } from 'ioredis';
 import type { LoggedEntry } from '../chat/entries.ts';
 import { compareIds, MAX_ID, type StreamId, ZERO_ID } from '../chat/ids.ts';
 import type { RoomKey } from '../chat/rooms.ts';
@@ -15,6 +14,7 @@ import {
   type TransactionReply,
 } from './journal.ts';
 import type { Keys } from './keys.ts';
+import type { RedisClient } from './redis-client.ts';
 
 /** What a room's log holds after a cursor. */
 export interface RoomPage {
@@ -51,10 +51,10 @@ const REPLIES_A_ROOM = 2;
 
 /** Reads the room logs, always together with what is needed to tell whether they can be trusted. */
 export class LogReader {
-  readonly #redis: Redis;
+  readonly #redis: RedisClient;
   readonly #keys: Keys;
 
-  constructor(redis: Redis, keys: Keys) {
+  constructor(redis: RedisClient, keys: Keys) {
     this.#redis = redis;
     this.#keys = keys;
   }

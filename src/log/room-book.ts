@@ -1,8 +1,8 @@
-import type { Redis } from 'ioredis';
 import { Refusal } from '../chat/refusals.ts';
 import { LOBBY, type Room, type RoomKey, type RoomName, roomKey, roomNameOf } from '../chat/rooms.ts';
 import { answerOf, execute } from './journal.ts';
 import type { Keys, UserKey } from './keys.ts';
+import type { RedisClient } from './redis-client.ts';
 import { Script } from './script.ts';
 
 /** A member's view of a room. */
@@ -21,11 +21,11 @@ return 'created'
 
 /** What rooms there are, and who is a member of which. */
 export class RoomBook {
-  readonly #redis: Redis;
+  readonly #redis: RedisClient;
   readonly #keys: Keys;
   readonly #maxRooms: number;
 
-  constructor(redis: Redis, keys: Keys, maxRooms: number) {
+  constructor(redis: RedisClient, keys: Keys, maxRooms: number) {
     this.#redis = redis;
     this.#keys = keys;
     this.#maxRooms = maxRooms;

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import type { Redis } from 'ioredis';
+import type { ChainableCommander } from 'ioredis';
+import type { RedisClient } from './redis-client.ts';
 
 /**
  * A Lua script, sent by its hash, and in full when Redis doesn't know it (it was restarted, or flushed its scripts):
@@ -14,12 +15,27 @@ export class Script {
     this.#sha1 = createHash('sha1').update(source).digest('hex');
   }
 
-  async run(redis: Redis, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown> {
+  async run(
+    redis: RedisClient,
+    keys: readonly string[],
+    args: readonly (string | number)[],
+  ): Promise<unknown> {
     try {
       return await redis.evalsha(this.#sha1, keys.length, ...keys, ...args);
     } catch (error) {
       if (!(error instanceof Error && error.message.startsWith('NOSCRIPT'))) throw error;
       return redis.eval(this.#source, keys.length, ...keys, ...args);
     }
+  }
+
+  /** Adds it to a pipeline, by its hash or in full. */
+  queue(
+    pipeline: ChainableCommander,
+    keys: readonly string[],
+    args: readonly (string | number)[],
+    isInFull: boolean,
+  ): void {
+    if (isInFull) pipeline.eval(this.#source, keys.length, ...keys, ...args);
+    else pipeline.evalsha(this.#sha1, keys.length, ...keys, ...args);
   }
 }

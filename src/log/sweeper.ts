@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Redis } from 'ioredis';
 import { type Log, withoutCommand } from './logger.ts';
 import type { Presence } from './presence.ts';
+import type { RedisClient } from './redis-client.ts';
 
 const SWEEP_EVERY_MS = 1000;
 const SWEEP_ON_MS = 50;
@@ -14,7 +14,7 @@ const SUSPENDED_MS = 3000;
  * could renew meanwhile.
  */
 export class Sweeper {
-  readonly #redis: Redis;
+  readonly #redis: RedisClient;
   readonly #presence: Presence;
   readonly #log: Log;
   readonly #graceMs: number;
@@ -22,7 +22,7 @@ export class Sweeper {
   readonly #stopping = new AbortController();
   #loop: Promise<void> | undefined;
 
-  constructor(redis: Redis, presence: Presence, log: Log, graceMs: number) {
+  constructor(redis: RedisClient, presence: Presence, log: Log, graceMs: number) {
     this.#redis = redis;
     this.#presence = presence;
     this.#log = log;

@@ -1,10 +1,10 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Redis } from 'ioredis';
 import { type StreamId, ZERO_ID } from '../chat/ids.ts';
 import { judge } from '../chat/vouching.ts';
 import { type JournalEnd, type JournalEntry, journalEntry, readFacts, readJournalEnd } from './journal.ts';
 import type { Keys } from './keys.ts';
 import { type Log, withoutCommand } from './logger.ts';
+import type { RedisClient } from './redis-client.ts';
 
 /** Why the window is filled anew: at the start; the tail was outrun by trimming; the history went back. */
 export type RefillReason = 'start' | 'outrun' | 'rollback';
@@ -32,7 +32,7 @@ const RETRY_MS = 200;
  * vouch for that position once a second, after every fault, and whenever an entry doesn't follow it directly.
  */
 export class Tail {
-  readonly #redis: Redis;
+  readonly #redis: RedisClient;
   readonly #keys: Keys;
   readonly #log: Log;
   readonly #options: TailOptions;
@@ -45,7 +45,7 @@ export class Tail {
   #loop: Promise<void> | undefined;
   #heardAt = 0;
 
-  constructor(redis: Redis, keys: Keys, log: Log, options: TailOptions, listener: TailListener) {
+  constructor(redis: RedisClient, keys: Keys, log: Log, options: TailOptions, listener: TailListener) {
     this.#redis = redis;
     this.#keys = keys;
     this.#log = log;

@@ -26,7 +26,16 @@ export function refusalOf(error: unknown, was: 'sent' | 'unsent'): Refusal {
       );
 }
 
-/** ioredis' word for a command that it never wrote, its offline queue being off. */
+/** What a post comes to that the master has, but not every replica that must. */
+export function tooFewReplicas(): Refusal {
+  return new Refusal('unsure', 'The message isn’t on every replica yet. Try again with the same clientId.', {
+    retryAfter: RETRY_AFTER_S,
+  });
+}
+
+/** ioredis' words for a command that it never wrote, its offline queue being off. */
+const UNSENT = /^(Stream isn't writeable|Cluster isn't ready|None of startup nodes is available)/;
+
 function isUnsent(error: unknown): boolean {
-  return error instanceof Error && error.message.startsWith("Stream isn't writeable");
+  return error instanceof Error && UNSENT.test(error.message);
 }

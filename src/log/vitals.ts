@@ -1,6 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Redis } from 'ioredis';
 import type { Keys } from './keys.ts';
+import type { RedisClient } from './redis-client.ts';
+import { Script } from './script.ts';
 
 /** How Redis is, as this process sees it. */
 export interface Vitals {
@@ -12,8 +13,15 @@ export interface Vitals {
   readonly journalEntries: number;
 }
 
+/** By a script, which goes to the master that holds the journal. */
+const clockScript = new Script(`return redis.call('TIME')`);
+
 /** Asks Redis how it is; undefined if it doesn't answer within `withinMs` milliseconds. */
-export async function readVitals(redis: Redis, keys: Keys, withinMs: number): Promise<Vitals | undefined> {
+export async function readVitals(
+  redis: RedisClient,
+  keys: Keys,
+  withinMs: number,
+): Promise<Vitals | undefined> {
   if (redis.status !== 'ready') return undefined;
   const waiting = new AbortController();
   const tooLate = pause(withinMs, undefined, { ref: false, signal: waiting.signal }).catch(() => undefined);
@@ -26,11 +34,11 @@ export async function readVitals(redis: Redis, keys: Keys, withinMs: number): Pr
   }
 }
 
-async function ask(redis: Redis, keys: Keys): Promise<Vitals> {
+async function ask(redis: RedisClient, keys: Keys): Promise<Vitals> {
   const sentAt = performance.now();
   const [clock, journalEntries] = await Promise.all([
-    redis.time().then(([seconds, micros]) => ({
-      redisMs: Number(seconds) * 1000 + Number(micros) / 1000,
+    clockScript.run(redis, [keys.journal], []).then((time) => ({
+      redisMs: msOf(time as [string, string]),
       ownMs: Date.now(),
       roundTripMs: performance.now() - sentAt,
     })),
@@ -38,4 +46,8 @@ async function ask(redis: Redis, keys: Keys): Promise<Vitals> {
   ]);
   const { redisMs, ownMs, roundTripMs } = clock;
   return { roundTripMs, clockAheadMs: redisMs - (ownMs - roundTripMs / 2), journalEntries };
+}
+
+function msOf([seconds, micros]: readonly [string, string]): number {
+  return Number(seconds) * 1000 + Number(micros) / 1000;
 }

@@ -1,7 +1,7 @@
-import type { Redis } from 'ioredis';
 import { Registry } from 'prom-client';
 import type { DoctorCounts } from '../log/doctor-counts.ts';
 import type { Keys } from '../log/keys.ts';
+import type { RedisClient } from '../log/redis-client.ts';
 import { readVitals } from '../log/vitals.ts';
 import { Collectors } from './collectors.ts';
 import { addProcessMetrics } from './process-metrics.ts';
@@ -9,7 +9,7 @@ import { type Asked, addServiceMetrics, type ServiceParts } from './service-metr
 
 /** What the metrics are read from. */
 export interface MetricsSources extends ServiceParts {
-  readonly redis: Redis;
+  readonly redis: RedisClient;
   readonly keys: Keys;
   readonly doctorCounts: DoctorCounts;
 }

@@ -5,7 +5,7 @@ import { type RunningServer, startServer } from '../../src/server.ts';
 import type { TestRedis } from './redis.ts';
 
 /** Settings for tests: fast, and in a namespace of their own. */
-export function testConfig(redis: TestRedis, overrides: Partial<Config> = {}): Config {
+export function testConfig(redis: Pick<TestRedis, 'path'>, overrides: Partial<Config> = {}): Config {
   return {
     ...DEFAULTS,
     port: 0,

@@ -1,0 +1,136 @@
+import { Cluster, type RedisOptions as LibraryOptions, Redis } from 'ioredis';
+import type { ClusterAddress, RedisAddress } from './redis-address.ts';
+
+/** ioredis' options, but for the one that its class' type depends on. */
+export type RedisOptions = Omit<LibraryOptions, 'replyMapping'>;
+
+const MAX_RECONNECT_DELAY_MS = 1000;
+/** Of several machines one may be silent; the next is then asked. */
+const CONNECT_TIMEOUT_MS = 2000;
+/** An answer that is overdue for so long comes no more: the connection is given up, and the Sentinels are asked. */
+const SILENT_MS = 5000;
+/** Slots are asked for anew so often: a node that fell silent is thereby left, since it answers no MOVED. */
+const SLOTS_REFRESH_MS = 5000;
+/** Each follows an answer that says the command wasn't executed; a slot may move again meanwhile. */
+const MAX_REDIRECTIONS = 5;
+
+const reconnectDelay = (attempt: number) =>
+  Math.random() * Math.min(MAX_RECONNECT_DELAY_MS, 50 * 2 ** attempt) + 20;
+
+/**
+ * No command waits in a queue for Redis to come back, and none is sent a second time by the client library: whoever
+ * asked hears at once that it failed, and whether it was sent.
+ */
+const FAIL_FAST = {
+  enableOfflineQueue: false,
+  autoResendUnfulfilledCommands: false,
+  maxRetriesPerRequest: 0,
+  protocol: 2,
+  retryStrategy: reconnectDelay,
+} satisfies RedisOptions;
+
+/** One try, whose failure is the caller's to tell. */
+export const ONCE: RedisOptions = {
+  lazyConnect: true,
+  retryStrategy: () => null,
+  sentinelRetryStrategy: () => null,
+};
+
+/**
+ * Sentinels whose word of a failover comes while the client connects make the library end that for good (ioredis 6.0,
+ * SentinelConnector: "Connection is closed."). Nobody asked for the end, so it connects again.
+ */
+class LastingRedis extends Redis {
+  #isWanted = true;
+
+  constructor(options: RedisOptions) {
+    super(options);
+    this.on('end', () => {
+      if (this.#isWanted) this.connect().catch(() => {});
+    });
+  }
+
+  override disconnect(reconnect = false): void {
+    if (!reconnect) this.#isWanted = false;
+    super.disconnect(reconnect);
+  }
+}
+
+/** A connection to one server, or to the master that Sentinels name, wherever that goes. */
+export function openRedis(address: Exclude<RedisAddress, ClusterAddress>, options: RedisOptions): Redis {
+  if ('url' in address) return new Redis(address.url, { ...FAIL_FAST, ...options });
+  if ('path' in address) return new Redis(address.path, { ...FAIL_FAST, ...options });
+  const { sentinels, master, db, isTls } = address;
+  const Client = options.lazyConnect ? Redis : LastingRedis;
+  return new Client({
+    ...FAIL_FAST,
+    connectTimeout: CONNECT_TIMEOUT_MS,
+    sentinelCommandTimeout: CONNECT_TIMEOUT_MS,
+    sentinels: sentinels.map((endpoint) => ({ ...endpoint })),
+    name: master,
+    role: 'master',
+    db,
+    ...defined({
+      username: address.username,
+      password: address.password,
+      sentinelUsername: address.sentinelUsername,
+      sentinelPassword: address.sentinelPassword,
+    }),
+    ...(isTls && { tls: {}, sentinelTLS: {}, enableTLSForSentinelMode: true }),
+    sentinelRetryStrategy: reconnectDelay,
+    // A master that fell silent, or that the Sentinels have replaced but not yet demoted, closes nothing: their word does.
+    failoverDetector: true,
+    socketTimeout: SILENT_MS,
+    // One that was a master until now has refused to write, and executed nothing: the new one is looked for.
+    reconnectOnError: ({ message }) => message.startsWith('READONLY'),
+    ...options,
+  });
+}
+
+/** Connections to all nodes of a Cluster, so that after a failover none has still to be made. */
+export function openCluster(
+  address: ClusterAddress,
+  { lazyConnect, enableAutoPipelining = false, commandTimeout, socketTimeout, connectionName }: RedisOptions,
+): Cluster {
+  const isOnce = lazyConnect === true;
+  const cluster = new Cluster(
+    address.cluster.map((endpoint) => ({ ...endpoint })),
+    {
+      lazyConnect: isOnce,
+      enableOfflineQueue: false,
+      enableAutoPipelining,
+      scaleReads: 'master',
+      clusterRetryStrategy: isOnce ? () => null : reconnectDelay,
+      maxRedirections: MAX_REDIRECTIONS,
+      // After a closed connection nobody knows what was executed, and in a Cluster that is down nothing is: who asked says it again.
+      retryDelayOnFailover: 0,
+      retryDelayOnClusterDown: 0,
+      slotsRefreshInterval: SLOTS_REFRESH_MS,
+      slotsRefreshTimeout: CONNECT_TIMEOUT_MS,
+      // Each connection resolves its host's name itself, so that a certificate is compared with the name.
+      dnsLookup: (host, told) => told(null, host),
+      // A node's connection isn't tried again by itself (the library's default): the slots' refresh knows who is there.
+      redisOptions: {
+        autoResendUnfulfilledCommands: false,
+        maxRetriesPerRequest: 0,
+        protocol: 2,
+        connectTimeout: CONNECT_TIMEOUT_MS,
+        ...defined({
+          commandTimeout,
+          socketTimeout,
+          connectionName,
+          username: address.username,
+          password: address.password,
+        }),
+        ...(address.isTls && { tls: {} }),
+      },
+    },
+  );
+  // The library would connect with the first command, and hold that back until then.
+  if (!isOnce) cluster.on('+node', (node: Redis) => void node.connect().catch(() => {}));
+  return cluster;
+}
+
+function defined<T extends object>(options: T): { [K in keyof T]?: NonNullable<T[K]> } {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as never;
+}

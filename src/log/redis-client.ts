@@ -1,0 +1,30 @@
+import type { Redis } from 'ioredis';
+
+/** What the log asks of Redis, be it one server, the master that Sentinels name, or a Cluster. */
+export type RedisClient = Pick<
+  Redis,
+  | 'del'
+  | 'disconnect'
+  | 'eval'
+  | 'evalsha'
+  | 'exists'
+  | 'get'
+  | 'hgetall'
+  | 'multi'
+  | 'pexpireat'
+  | 'pipeline'
+  | 'sadd'
+  | 'set'
+  | 'smembers'
+  | 'srem'
+  | 'xlen'
+  | 'xread'
+  | 'xrevrange'
+  | 'zadd'
+  | 'zrange'
+  | 'zrem'
+> & {
+  /** `ready`: commands can be sent (to a Cluster: to some of its nodes at least). */
+  readonly status: string;
+  on(event: 'ready', listener: () => void): unknown;
+};

@@ -1,0 +1,131 @@
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import type { RoomKey } from '../src/chat/rooms.ts';
+import type { Config } from '../src/config.ts';
+import { Keys } from '../src/log/keys.ts';
+import type { RunningServer } from '../src/server.ts';
+import { carriers } from './support/carriers.ts';
+import { TestCluster } from './support/redis-cluster.ts';
+import type { RedisNode } from './support/redis-nodes.ts';
+import { Person, startTestServer, testConfig } from './support/service.ts';
+import { Listener, saidIn, Talk } from './support/talk.ts';
+import { waitFor } from './support/wait-for.ts';
+
+const LOBBY = 'main/lobby' as RoomKey;
+
+let cluster: TestCluster;
+const running: RunningServer[] = [];
+const talks: Talk[] = [];
+beforeAll(async () => {
+  cluster = await TestCluster.start();
+}, 60_000);
+afterEach(async () => {
+  await Promise.all(talks.splice(0).map((talk) => talk.end()));
+  await Promise.all(running.splice(0).map((server) => server.close()));
+});
+afterAll(() => cluster?.stop());
+
+/** Two processes over the Cluster, and somebody who is logged in. */
+async function serve(overrides: Partial<Config> = {}) {
+  const config = testConfig({ path: cluster.url }, overrides);
+  for (let i = 0; i < 2; i++) running.push(await startTestServer(config));
+  const [here, there] = running.map(({ url }) => url) as [string, string];
+  const person = await Person.logIn(here);
+  const persons = [person, person.at(there)] as const;
+  return { config, keys: new Keys(config.namespace), person, persons };
+}
+
+const numbered = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => `m${from + i}`);
+
+test('over every carrier everything arrives once and in order, in several rooms, for readers who drop and resume on either process', async () => {
+  const { person, persons } = await serve({ windowEntries: 8, pageEntries: 3 });
+  for (const room of ['a', 'b']) expect((await person.send('/api/rooms', { room })).status).toBe(201);
+  const { cursor } = await person.history();
+  const listeners = carriers.map((carrier) => new Listener(carrier, persons, ['a', 'b'], cursor));
+  for (const [i, text] of numbered(0, 60).entries()) {
+    await person.post(text, i % 3 === 0 ? 'a' : 'b');
+    if (i % 10 === 5) for (const listener of listeners) await listener.drop();
+  }
+  for (const listener of listeners) {
+    await waitFor(`all over ${listener.name}`, () => listener.texts.length >= 60);
+    expect(listener.texts).toEqual(numbered(0, 60));
+    await listener.stop();
+  }
+});
+
+test('the end of a session ends what it reads, over every carrier and on every process', async () => {
+  const { persons } = await serve();
+  const { cursor } = await persons[0].history();
+  const followers = carriers.flatMap((carrier) =>
+    persons.map((person) => carrier.follow(person, ['lobby'], cursor)),
+  );
+  await persons[0].post('hi');
+  for (const follower of followers) await waitFor('hi', () => follower.texts.length > 0);
+  expect((await persons[0].send('/api/session/end', {})).status).toBe(204);
+  for (const follower of followers) {
+    await follower.done;
+    const isRefused = /401/.test(String(follower.failure));
+    expect(isRefused || follower.events.at(-1)?.code === 'session_ended').toBe(true);
+  }
+});
+
+test('presence, names, rooms and memberships hold over slots', async () => {
+  const { person, persons } = await serve();
+  await person.send('/api/rooms', { room: 'den', title: 'The den' });
+  expect((await persons[1].send('/api/rooms/den/join', {})).status).toBe(200);
+  expect((await person.send('/api/confirm', { rooms: ['den', 'lobby'] })).status).toBe(204);
+  const people = await (await persons[1].get('/api/rooms/den/people')).json();
+  expect(people).toMatchObject({ count: 1, people: [{ name: person.user.name }] });
+  const { rooms } = (await (await persons[1].get('/api/rooms')).json()) as { rooms: object[] };
+  expect(rooms).toMatchObject([
+    { room: 'den', title: 'The den', members: 1, isMember: true },
+    { room: 'lobby', isMember: false },
+  ]);
+  await expect(Person.logIn(person.url, person.user.name)).rejects.toThrow('409');
+});
+
+test('a master that hands over to its replica under traffic costs nobody a word', async () => {
+  const { keys, persons } = await serve();
+  const log = keys.log(LOBBY);
+  const talk = await Talk.begin(persons);
+  talks.push(talk);
+  await talk.untilMore(10);
+  const { master, replicas } = await cluster.serving(log);
+  await replicas[0]?.client.call('CLUSTER', 'FAILOVER');
+  await waitFor('the hand-over', async () => (await cluster.serving(log)).master !== master);
+  await talk.untilMore(10);
+  await talk.hush();
+  const all = await saidIn((await cluster.serving(log)).master.client, log);
+  expect(all.map(({ text }) => text).sort()).toEqual(talk.accepted.sort());
+  await talk.expectAllTold(all);
+  expect(talk.gaps).toEqual([]);
+});
+
+test('a master killed with what its replica lacks: that is a gap, all else is told once, and it goes on', async () => {
+  const { keys, persons } = await serve();
+  const log = keys.log(LOBBY);
+  const talk = await Talk.begin(persons);
+  talks.push(talk);
+  await talk.untilMore(10);
+  const { master, replicas } = await cluster.serving(log);
+  const [replica] = replicas as [RedisNode];
+  await replica.loseMaster();
+  await replica.client.readonly();
+  const kept = await saidIn(replica.client, log);
+  await talk.untilMore(10);
+  await master.kill();
+  await waitFor('the election', async () => (await replica.info('role')) === 'master', 20_000);
+  await talk.untilMore(10);
+  await talk.hush();
+  const all = await saidIn(replica.client, log);
+  const texts = all.map(({ text }) => text);
+  expect(texts.slice(0, kept.length)).toEqual(kept.map(({ text }) => text));
+  expect(new Set(texts).size).toBe(texts.length);
+  expect(talk.accepted.filter((text) => !texts.includes(text)).length).toBeGreaterThanOrEqual(10);
+  expect(talk.refusals.length).toBeGreaterThan(0);
+  await talk.expectAllTold(all);
+  for (const listener of talk.listeners)
+    expect(listener.gaps).toContainEqual(expect.objectContaining({ room: 'lobby', reason: 'rollback' }));
+  await master.restart();
+  await replica.findMaster();
+  await cluster.untilWhole();
+});

@@ -1,0 +1,145 @@
+import { randomUUID } from 'node:crypto';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import type { RoomKey } from '../src/chat/rooms.ts';
+import type { Config } from '../src/config.ts';
+import { Keys } from '../src/log/keys.ts';
+import { ReplicaWriter } from '../src/log/replicated.ts';
+import { Script } from '../src/log/script.ts';
+import type { RunningServer } from '../src/server.ts';
+import { TestCluster } from './support/redis-cluster.ts';
+import type { RedisNode } from './support/redis-nodes.ts';
+import { TestSentinels } from './support/redis-sentinels.ts';
+import { Person, startTestServer, testConfig } from './support/service.ts';
+import { saidIn, Talk } from './support/talk.ts';
+import { waitFor } from './support/wait-for.ts';
+
+const LOBBY = 'main/lobby' as RoomKey;
+const REPLICAS = 2;
+
+let redis: TestSentinels;
+const running: RunningServer[] = [];
+const talks: Talk[] = [];
+beforeAll(async () => {
+  redis = await TestSentinels.start(REPLICAS, 0);
+}, 60_000);
+afterEach(async () => {
+  for (const server of redis.servers) server.thaw();
+  await Promise.all(talks.splice(0).map((talk) => talk.end()));
+  await Promise.all(running.splice(0).map((server) => server.close()));
+});
+afterAll(() => redis?.stop());
+
+async function serve(path: string, overrides: Partial<Config>) {
+  const config = testConfig({ path }, { durability: 'replica', ...overrides });
+  for (let i = 0; i < 2; i++) running.push(await startTestServer(config));
+  const [here, there] = running.map(({ url }) => url) as [string, string];
+  const person = await Person.logIn(here);
+  return { person, persons: [person, person.at(there)] as const, log: new Keys(config.namespace).log(LOBBY) };
+}
+
+const serveOne = (overrides: Partial<Config> = {}) =>
+  serve(`redis://${redis.servers[0]?.endpoint}`, { replicas: REPLICAS, replicaWaitMs: 200, ...overrides });
+
+async function post(person: Person, text: string, clientId: string) {
+  const res = await person.send('/api/rooms/lobby/messages', { text, clientId });
+  return { status: res.status, body: (await res.json()) as { id?: string; error?: { code: string } } };
+}
+
+test('a post is accepted once every replica has it, and not before: until then it is unsure, on each process', async () => {
+  const { person, persons, log } = await serveOne();
+  const [master, , lagging] = redis.servers as [RedisNode, RedisNode, RedisNode];
+  expect((await post(person, 'one', randomUUID())).status).toBe(201);
+  const clientId = randomUUID();
+  lagging.freeze();
+  for (const asking of [...persons, ...persons]) {
+    expect(await post(asking, 'two', clientId)).toMatchObject({
+      status: 503,
+      body: { error: { code: 'unsure' } },
+    });
+  }
+  const kept = await saidIn(master.client, log);
+  expect(kept.map(({ text }) => text)).toEqual(['one', 'two']);
+  lagging.thaw();
+  const again = await post(persons[1], 'two', clientId);
+  expect(again).toMatchObject({ status: 200, body: { id: kept[1]?.id } });
+  expect(await saidIn(lagging.client, log)).toEqual(kept);
+  expect(await post(person, 'two, changed', clientId)).toMatchObject({ status: 409 });
+});
+
+test('nothing but posts waits for a replica that lags', async () => {
+  const { person } = await serveOne({ replicaWaitMs: 4000 });
+  redis.servers[2]?.freeze();
+  let isAnswered = false;
+  const posting = post(person, 'held', randomUUID()).finally(() => {
+    isAnswered = true;
+  });
+  expect((await person.get('/api/rooms')).status).toBe(200);
+  expect((await person.send('/api/rooms', { room: 'quick' })).status).toBe(201);
+  expect((await person.history()).events).toMatchObject([{ text: 'held' }]);
+  expect(isAnswered).toBe(false);
+  redis.servers[2]?.thaw();
+  expect((await posting).status).toBe(201);
+});
+
+test('what is written together waits together', async () => {
+  const [master] = redis.servers as [RedisNode];
+  const waits = async () => {
+    const stats = (await master.client.info('commandstats')) as string;
+    return Number(/cmdstat_wait:calls=(\d+)/.exec(stats)?.[1] ?? 0);
+  };
+  const before = await waits();
+  const writer = new ReplicaWriter(master.client, { replicas: REPLICAS, replicaWaitMs: 4000 });
+  const count = new Script(`return redis.call('INCR', KEYS[1])`);
+  const writes = Array.from({ length: 200 }, () => writer.write(count, ['counted'], []));
+  const written = await Promise.all(writes);
+  expect(written.every(({ isReplicated }) => isReplicated)).toBe(true);
+  expect(written.map(({ answer }) => answer).sort()).toEqual(
+    Array.from({ length: 200 }, (_, i) => i + 1).sort(),
+  );
+  expect((await waits()) - before).toBeLessThan(5);
+});
+
+test('a Redis that forgot the scripts, or was away, is posted to again', async () => {
+  const { person } = await serveOne();
+  const [master] = redis.servers as [RedisNode];
+  await master.client.call('SCRIPT', 'FLUSH');
+  expect((await post(person, 'one', randomUUID())).status).toBe(201);
+  await master.client.call('CLIENT', 'KILL', 'TYPE', 'NORMAL', 'SKIPME', 'yes');
+  const clientId = randomUUID();
+  const statuses: number[] = [];
+  await waitFor('it is accepted', async () => {
+    const { status } = await post(person, 'two', clientId);
+    statuses.push(status);
+    return status < 300;
+  });
+  expect(statuses.slice(0, -1).every((status) => status === 503)).toBe(true);
+  expect((await person.history()).events.map(({ text }) => text)).toEqual(['one', 'two']);
+});
+
+test('a Cluster’s master that is killed takes no accepted post with it', async () => {
+  const cluster = await TestCluster.start();
+  try {
+    const { persons, log } = await serve(cluster.url, { replicas: 1, replicaWaitMs: 300 });
+    const talk = await Talk.begin(persons);
+    talks.push(talk);
+    await talk.untilMore(20);
+    const { master, replicas } = await cluster.serving(log);
+    const [replica] = replicas as [RedisNode];
+    await master.kill();
+    await waitFor('the election', async () => (await replica.info('role')) === 'master', 20_000);
+    // Its own replica is gone: until there is one again, nobody is promised anything.
+    const sure = talk.accepted.length;
+    await waitFor('unsure', () => talk.refusals.includes('unsure'));
+    await master.restart();
+    await talk.untilMore(10);
+    await talk.hush();
+    const all = await saidIn(replica.client, log);
+    expect(sure).toBeLessThanOrEqual(talk.accepted.length - 20);
+    expect(all.map(({ text }) => text).sort()).toEqual(talk.accepted.sort());
+    await talk.expectAllTold(all);
+    await Promise.all(talks.splice(0).map((over) => over.end()));
+    await Promise.all(running.splice(0).map((server) => server.close()));
+  } finally {
+    await cluster.stop();
+  }
+}, 60_000);

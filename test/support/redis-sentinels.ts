@@ -1,0 +1,82 @@
+import { RedisNode, SERVER_LINES } from './redis-nodes.ts';
+import { waitFor } from './wait-for.ts';
+
+const NAME = 'themaster';
+
+/** A master and its replicas, watched by three Sentinels: all of a test's own. */
+export class TestSentinels {
+  readonly servers: RedisNode[] = [];
+  readonly sentinels: RedisNode[] = [];
+
+  static async start(replicas = 2, sentinels = 3): Promise<TestSentinels> {
+    const all = new TestSentinels();
+    try {
+      const master = await RedisNode.start(SERVER_LINES);
+      all.servers.push(master);
+      for (let i = 0; i < replicas; i++) {
+        all.servers.push(await RedisNode.start([...SERVER_LINES, `replicaof 127.0.0.1 ${master.port}`]));
+      }
+      await untilFollowed(master, replicas);
+      for (let i = 0; i < sentinels; i++) {
+        const lines = [
+          `sentinel monitor ${NAME} 127.0.0.1 ${master.port} 2`,
+          `sentinel down-after-milliseconds ${NAME} 1000`,
+          `sentinel failover-timeout ${NAME} 3000`,
+        ];
+        all.sentinels.push(await RedisNode.start(lines, ['--sentinel']));
+      }
+      for (const sentinel of all.sentinels) {
+        await waitFor('the Sentinels know all', async () => {
+          const seen = (await sentinel.client.call('SENTINEL', 'MASTER', NAME)) as string[];
+          const value = (field: string) => Number(seen[seen.indexOf(field) + 1]);
+          return value('num-slaves') === replicas && value('num-other-sentinels') === sentinels - 1;
+        });
+      }
+      return all;
+    } catch (error) {
+      await all.stop();
+      throw error;
+    }
+  }
+
+  get url(): string {
+    return `redis+sentinel://${this.sentinels.map(({ endpoint }) => endpoint).join(',')}/${NAME}`;
+  }
+
+  /** Whom the Sentinels name. */
+  async master(): Promise<RedisNode> {
+    const [, port] = (await this.#sentinel.client.call(
+      'SENTINEL',
+      'GET-MASTER-ADDR-BY-NAME',
+      NAME,
+    )) as string[];
+    return this.servers.find((server) => server.port === Number(port)) as RedisNode;
+  }
+
+  /** Has the Sentinels change masters. */
+  async failOver(): Promise<void> {
+    await this.#sentinel.client.call('SENTINEL', 'FAILOVER', NAME);
+  }
+
+  /** Waits until all other servers follow the master. */
+  async untilWhole(): Promise<void> {
+    await untilFollowed(await this.master(), this.servers.length - 1);
+  }
+
+  get #sentinel(): RedisNode {
+    return this.sentinels[0] as RedisNode;
+  }
+
+  async stop(): Promise<void> {
+    const nodes = [...this.servers, ...this.sentinels];
+    for (const node of nodes) node.thaw();
+    await Promise.all(nodes.map((node) => node.remove()));
+  }
+}
+
+async function untilFollowed(master: RedisNode, replicas: number): Promise<void> {
+  await waitFor('the replicas follow', async () => {
+    await master.client.set('followed', 1);
+    return Number(await master.client.wait(replicas, 100)) === replicas;
+  });
+}
