@@ -75,8 +75,8 @@ export class Connection implements Feed {
   #lostAt: number | undefined;
   #levelTimer: ReturnType<typeof setTimeout> | undefined;
   #blinkTimer: ReturnType<typeof setTimeout> | undefined;
-  #clock = Date.now();
-  #lostMs = 0;
+  /** When the steady clock began, as far as is known. */
+  #since = 0;
   #isClosed = false;
 
   constructor(options: ConnectionOptions, listener: FeedListener) {
@@ -313,12 +313,14 @@ export class Connection implements Feed {
     return { phase: 'offline', reason: offline.reason, nextTryAt };
   }
 
-  /** Milliseconds since 1970 by a clock that is never set back: deadlines would be waited for as long. */
+  /**
+   * Milliseconds since 1970 by a clock that is never set back, since deadlines would be waited for as long; where the
+   * steady clock stood still, as in a machine that slept, the other one tells.
+   */
   #now(): number {
-    const now = Date.now() + this.#lostMs;
-    if (now < this.#clock) this.#lostMs += this.#clock - now;
-    this.#clock = Math.max(now, this.#clock);
-    return this.#clock;
+    const now = performance.now();
+    this.#since = Math.max(this.#since, Date.now() - now);
+    return this.#since + now;
   }
 
   #remembered(): Verdicts {
