@@ -146,7 +146,8 @@ async function compose(
         ? undefined
         : (req, res, next) =>
             logInSession(req, res, (error?: unknown) => next(error && refusalOf(error, 'unsent'))),
-      isReady: async () => tail.isReading(READY_WITHIN_MS) && (await answers(() => commands.exists(keys.epoch))),
+      isReady: async () =>
+        tail.isReading(READY_WITHIN_MS) && (await answers(() => commands.exists(keys.epoch))),
     };
     await openLobby();
     await tail.start();

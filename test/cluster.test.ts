@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import type { Config } from '../src/config.ts';
 import type { RoomKey } from '../src/chat/rooms.ts';
+import type { Config } from '../src/config.ts';
 import { Keys } from '../src/log/keys.ts';
 import type { RunningServer } from '../src/server.ts';
 import { carriers } from './support/carriers.ts';

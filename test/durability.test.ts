@@ -52,7 +52,10 @@ test('a post is accepted once every replica has it, and not before: until then i
   const clientId = randomUUID();
   lagging.freeze();
   for (const asking of [...persons, ...persons]) {
-    expect(await post(asking, 'two', clientId)).toMatchObject({ status: 503, body: { error: { code: 'unsure' } } });
+    expect(await post(asking, 'two', clientId)).toMatchObject({
+      status: 503,
+      body: { error: { code: 'unsure' } },
+    });
   }
   const kept = await saidIn(master.client, log);
   expect(kept.map(({ text }) => text)).toEqual(['one', 'two']);
@@ -90,7 +93,9 @@ test('what is written together waits together', async () => {
   const writes = Array.from({ length: 200 }, () => writer.write(count, ['counted'], []));
   const written = await Promise.all(writes);
   expect(written.every(({ isReplicated }) => isReplicated)).toBe(true);
-  expect(written.map(({ answer }) => answer).sort()).toEqual(Array.from({ length: 200 }, (_, i) => i + 1).sort());
+  expect(written.map(({ answer }) => answer).sort()).toEqual(
+    Array.from({ length: 200 }, (_, i) => i + 1).sort(),
+  );
   expect((await waits()) - before).toBeLessThan(5);
 });
 

@@ -80,7 +80,11 @@ test('a master killed under traffic is replaced: what was refused meanwhile is a
 });
 
 test.each([
-  ['a master they don’t know', (url: string) => url.replace(/[^/]*$/, 'another'), /know no master of that name/],
+  [
+    'a master they don’t know',
+    (url: string) => url.replace(/[^/]*$/, 'another'),
+    /know no master of that name/,
+  ],
   ['no Sentinel at all', () => 'redis+sentinel://127.0.0.1:1/m', /can’t be used/],
 ])('%s stops the start with a sentence', async (_what, change, sentence) => {
   const connecting = connect(parseRedisAddress(change(redis.url)), pino({ level: 'silent' }));

@@ -67,7 +67,12 @@ export class Appender {
    * Refusals: `unavailable`, `unsure`.
    */
   async announce(to: Address, kind: string, data: object = {}): Promise<void> {
-    await this.#append(this.#writer, [], [to, kind, JSON.stringify(data), this.#retention.journalEntries, newEpoch()], []);
+    await this.#append(
+      this.#writer,
+      [],
+      [to, kind, JSON.stringify(data), this.#retention.journalEntries, newEpoch()],
+      [],
+    );
   }
 
   async #append(

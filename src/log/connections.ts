@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
-import type { Log } from './logger.ts';
 import { inspectRedis } from './inspect-redis.ts';
+import type { Log } from './logger.ts';
 import { openCluster, openRedis, type RedisOptions } from './open-redis.ts';
 import type { RedisAddress } from './redis-address.ts';
 import type { RedisClient } from './redis-client.ts';

@@ -1,8 +1,8 @@
-import type { RedisClient } from './redis-client.ts';
 import { RateLimiterRedis, RateLimiterRes } from 'rate-limiter-flexible';
 import { type DoctorReport, PROBED_CARRIERS } from '../chat/doctor.ts';
 import { Refusal } from '../chat/refusals.ts';
 import type { Keys, UserKey } from './keys.ts';
+import type { RedisClient } from './redis-client.ts';
 import { refusalOf } from './unreachable.ts';
 
 const ONE_REPORT_PER_S = 60;

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import type { RedisClient } from './redis-client.ts';
 import type { Keys } from './keys.ts';
+import type { RedisClient } from './redis-client.ts';
 
 /** A name for a history that begins now, should none have a name yet. */
 export function newEpoch(): string {

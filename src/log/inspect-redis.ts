@@ -92,9 +92,15 @@ function mustBeUsable({ name, info }: Master): void {
 function countReplicas({ name, info }: Master, wanted: number, log: Pick<Log, 'warn'>): void {
   const there = Number(/connected_slaves:(\d+)/.exec(info)?.[1] ?? 0);
   if (there < wanted) {
-    log.warn({ redis: name, there, wanted }, 'fewer replicas than REPLICAS; posts are unsure until they are there');
+    log.warn(
+      { redis: name, there, wanted },
+      'fewer replicas than REPLICAS; posts are unsure until they are there',
+    );
   } else if (there > wanted) {
-    log.warn({ redis: name, there, wanted }, 'more replicas than REPLICAS; a failover may elect one that lacks posts');
+    log.warn(
+      { redis: name, there, wanted },
+      'more replicas than REPLICAS; a failover may elect one that lacks posts',
+    );
   }
 }
 

@@ -1,10 +1,10 @@
 import type { ChainableCommander } from 'ioredis';
-import type { RedisClient } from './redis-client.ts';
 import type { LoggedEntry } from '../chat/entries.ts';
 import { compareIds, type StreamId, streamId, ZERO_ID } from '../chat/ids.ts';
 import type { JournalFacts } from '../chat/vouching.ts';
 import { readEpoch } from './epoch.ts';
 import type { Address, Keys } from './keys.ts';
+import type { RedisClient } from './redis-client.ts';
 
 /** An entry of the journal: whom it is for, and the id before it there. */
 export interface JournalEntry extends LoggedEntry {

@@ -1,5 +1,5 @@
-import type { RedisClient } from './redis-client.ts';
 import type { Keys } from './keys.ts';
+import type { RedisClient } from './redis-client.ts';
 
 /** The word of clients that their streams reach them: given to any process, asked for by the one that streams. */
 export class Leases {

@@ -1,6 +1,6 @@
-import type { RedisClient } from './redis-client.ts';
 import { foldName } from '../chat/users.ts';
 import type { Keys, UserKey } from './keys.ts';
+import type { RedisClient } from './redis-client.ts';
 import { Script } from './script.ts';
 
 /** KEYS: name. ARGV: who wants it, life in ms, who may hand it over. Answers 1 if it is theirs now. */

@@ -1,7 +1,7 @@
-import type { RedisClient } from './redis-client.ts';
 import { BurstyRateLimiter, RateLimiterRedis, RateLimiterRes } from 'rate-limiter-flexible';
 import { Refusal } from '../chat/refusals.ts';
 import type { Keys, UserKey } from './keys.ts';
+import type { RedisClient } from './redis-client.ts';
 import { refusalOf } from './unreachable.ts';
 
 /** A burst, and then so many a second; the burst is there again a minute after it was begun. */

@@ -1,4 +1,3 @@
-import type { RedisClient } from './redis-client.ts';
 import { formatCursor } from '../chat/cursors.ts';
 import { streamId } from '../chat/ids.ts';
 import type { RoomKey } from '../chat/rooms.ts';
@@ -6,6 +5,7 @@ import type { User } from '../chat/users.ts';
 import { newEpoch } from './epoch.ts';
 import type { Keys, UserKey } from './keys.ts';
 import { dropScript, dueScript, listScript, renewScript, sweepScript } from './presence-script.ts';
+import type { RedisClient } from './redis-client.ts';
 import type { Script } from './script.ts';
 
 interface PresenceOptions {

@@ -1,4 +1,3 @@
-import type { RedisClient } from './redis-client.ts';
 import type { LoggedEntry } from '../chat/entries.ts';
 import { compareIds, MAX_ID, type StreamId, ZERO_ID } from '../chat/ids.ts';
 import type { RoomKey } from '../chat/rooms.ts';
@@ -15,6 +14,7 @@ import {
   type TransactionReply,
 } from './journal.ts';
 import type { Keys } from './keys.ts';
+import type { RedisClient } from './redis-client.ts';
 
 /** What a room's log holds after a cursor. */
 export interface RoomPage {

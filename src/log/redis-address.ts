@@ -63,7 +63,9 @@ export function parseRedisAddress(text: string): RedisAddress {
   }
   const [master = '', db = '0', ...rest] = path.split('/').map(decoded);
   if (master === '' || !/^\d{1,4}$/.test(db) || rest.length > 0) {
-    throw new Error('a redis+sentinel:// URL with the name of the master, as in redis+sentinel://host:port/mymaster');
+    throw new Error(
+      'a redis+sentinel:// URL with the name of the master, as in redis+sentinel://host:port/mymaster',
+    );
   }
   for (const name of parameters.keys()) {
     if (!['sentinelUsername', 'sentinelPassword'].includes(name))
@@ -104,9 +106,7 @@ function endpoints(list: string, defaultPort: number): Endpoint[] {
     const match = ENDPOINT.exec(text);
     const port = Number(match?.[3] ?? defaultPort);
     if (match === null || port < 1 || port > 65535) {
-      throw new Error(
-        'a URL with hosts and ports separated by commas, as in redis+cluster://a:6379,b:6379',
-      );
+      throw new Error('a URL with hosts and ports separated by commas, as in redis+cluster://a:6379,b:6379');
     }
     return { host: (match[1] ?? match[2]) as string, port };
   });

@@ -1,8 +1,8 @@
-import type { RedisClient } from './redis-client.ts';
 import { Refusal } from '../chat/refusals.ts';
 import { LOBBY, type Room, type RoomKey, type RoomName, roomKey, roomNameOf } from '../chat/rooms.ts';
 import { answerOf, execute } from './journal.ts';
 import type { Keys, UserKey } from './keys.ts';
+import type { RedisClient } from './redis-client.ts';
 import { Script } from './script.ts';
 
 /** A member's view of a room. */

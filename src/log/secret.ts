@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import type { RedisClient } from './redis-client.ts';
 import type { Keys } from './keys.ts';
+import type { RedisClient } from './redis-client.ts';
 
 /** The session secret that all processes over one Redis share, made by the first of them. */
 export async function sharedSecret(redis: RedisClient, keys: Keys): Promise<string> {

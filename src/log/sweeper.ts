@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import type { RedisClient } from './redis-client.ts';
 import type { Log } from './logger.ts';
 import type { Presence } from './presence.ts';
+import type { RedisClient } from './redis-client.ts';
 
 const SWEEP_EVERY_MS = 1000;
 const SWEEP_ON_MS = 50;

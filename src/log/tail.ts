@@ -1,10 +1,10 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import type { RedisClient } from './redis-client.ts';
 import { type StreamId, ZERO_ID } from '../chat/ids.ts';
 import { judge } from '../chat/vouching.ts';
 import { type JournalEnd, type JournalEntry, journalEntry, readFacts, readJournalEnd } from './journal.ts';
 import type { Keys } from './keys.ts';
 import type { Log } from './logger.ts';
+import type { RedisClient } from './redis-client.ts';
 
 /** Why the window is filled anew: at the start; the tail was outrun by trimming; the history went back. */
 export type RefillReason = 'start' | 'outrun' | 'rollback';

@@ -58,12 +58,16 @@ export class TestCluster {
 
   /** Waits until every node that runs finds the Cluster well and every replica that runs follows. */
   async untilWhole(nodes: readonly RedisNode[] = this.nodes): Promise<void> {
-    await this.#untilAll('the Cluster is well', async ({ client }) => {
-      const state = (await client.cluster('INFO')) as string;
-      const replication = await client.info('replication');
-      const isLinked = /role:master/.test(replication) || /master_link_status:up/.test(replication);
-      return /cluster_state:ok/.test(state) && isLinked;
-    }, nodes);
+    await this.#untilAll(
+      'the Cluster is well',
+      async ({ client }) => {
+        const state = (await client.cluster('INFO')) as string;
+        const replication = await client.info('replication');
+        const isLinked = /role:master/.test(replication) || /master_link_status:up/.test(replication);
+        return /cluster_state:ok/.test(state) && isLinked;
+      },
+      nodes,
+    );
   }
 
   async #untilAll(
@@ -75,7 +79,10 @@ export class TestCluster {
   }
 
   get url(): string {
-    return `redis+cluster://${this.nodes.slice(0, MASTERS).map(({ endpoint }) => endpoint).join(',')}`;
+    return `redis+cluster://${this.nodes
+      .slice(0, MASTERS)
+      .map(({ endpoint }) => endpoint)
+      .join(',')}`;
   }
 
   /** Who serves a key now, and its replicas; asked of whoever answers. */

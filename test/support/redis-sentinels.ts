@@ -45,7 +45,11 @@ export class TestSentinels {
 
   /** Whom the Sentinels name. */
   async master(): Promise<RedisNode> {
-    const [, port] = (await this.#sentinel.client.call('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', NAME)) as string[];
+    const [, port] = (await this.#sentinel.client.call(
+      'SENTINEL',
+      'GET-MASTER-ADDR-BY-NAME',
+      NAME,
+    )) as string[];
     return this.servers.find((server) => server.port === Number(port)) as RedisNode;
   }
 

@@ -147,7 +147,10 @@ function expectTold(listener: Listener, log: readonly Said[]): void {
     const isInOrder = ids.every((id, i) => i === 0 || compareIds(ids[i - 1] as typeof id, id) < 0);
     expect(isInOrder, `${listener.name}: in order, nothing twice`).toBe(true);
   }
-  expect(stretches.at(-1)?.map(({ text }) => text), listener.name).toEqual(log.map(({ text }) => text));
+  expect(
+    stretches.at(-1)?.map(({ text }) => text),
+    listener.name,
+  ).toEqual(log.map(({ text }) => text));
 }
 
 /** Readers over every carrier and two speakers, at both of two processes. */
