@@ -93,8 +93,8 @@ export class TestCluster {
     });
     const slot = await any.client.cluster('KEYSLOT', key);
     const ranges = (await any.client.call('CLUSTER', 'SLOTS')) as [number, number, ...unknown[]][];
-    const range = ranges.find(([from, to]) => from <= slot && slot <= to);
-    const [master, ...replicas] = (range?.slice(2) as [string, number][]).map(
+    const [, , ...serving] = ranges.find(([from, to]) => from <= slot && slot <= to) ?? [];
+    const [master, ...replicas] = (serving as [string, number][]).map(
       ([, port]) => this.nodes.find((node) => node.port === port) as RedisNode,
     );
     return { master: master as RedisNode, replicas };
