@@ -112,7 +112,7 @@ async function compose(
       },
       failed: (error) => log.error({ err: withoutCommand(error) }, 'telling a reader failed; it was ended'),
     });
-    const tail = new Tail(connections.tails[0], keys, log, config, delivery);
+    const tail = new Tail(connections.tail, keys, log, config, delivery);
     delivery.suspectRollback = () => tail.suspect();
     delivery.heardPresence = (room, user, isHere) => {
       if (!isHere) presence.forget(room, userKeyOf(siteOf(room), user));

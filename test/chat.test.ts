@@ -190,7 +190,7 @@ describe('the layers', () => {
         const target = partOf(to);
         const isRight =
           from === 'config'
-            ? to === 'log/start-error.ts'
+            ? ['log/start-error.ts', 'log/redis-address.ts'].includes(to)
             : target === 'config'
               ? MAY_USE_CONFIG.includes(from)
               : from === target ||

@@ -113,7 +113,11 @@ test('a Redis that forgot the scripts, or was away, is posted to again', async (
     return status < 300;
   });
   expect(statuses.slice(0, -1).every((status) => status === 503)).toBe(true);
-  expect((await person.history()).events.map(({ text }) => text)).toEqual(['one', 'two']);
+  const { events } = await waitFor('the history', async () => {
+    const res = await person.get('/api/rooms/lobby/messages');
+    return res.ok ? ((await res.json()) as { events: { text: string }[] }) : undefined;
+  });
+  expect(events.map(({ text }) => text)).toEqual(['one', 'two']);
 });
 
 test('a Cluster’s master that is killed takes no accepted post with it', async () => {

@@ -11,15 +11,14 @@ export interface Connections {
   readonly commands: RedisClient;
   /** Pages of the logs: large answers, which would hold up a post. */
   readonly reads: RedisClient;
-  /** The tails', one for each shard: a blocking read stalls everything queued behind it. */
-  readonly tails: readonly [RedisClient, ...RedisClient[]];
+  /** The tail's: a blocking read stalls everything queued behind it. */
+  readonly tail: RedisClient;
   /** Posts that wait for replicas, which stalls everything queued behind them; undefined where they don't. */
   readonly replicated: RedisClient | undefined;
   close(): void;
 }
 
 interface ConnectOptions {
-  readonly shards?: number;
   /** How many replicas a post waits for; undefined: for none. */
   readonly replicas?: number | undefined;
 }
@@ -32,7 +31,7 @@ const TAIL_SOCKET_TIMEOUT_MS = 5000;
 export async function connect(
   address: RedisAddress,
   log: Log,
-  { shards = 1, replicas }: ConnectOptions = {},
+  { replicas }: ConnectOptions = {},
 ): Promise<Connections> {
   await inspectRedis(address, log, replicas);
   const opened: OpenClient[] = [];
@@ -45,13 +44,12 @@ export async function connect(
   };
   const commands = open('commands', { commandTimeout: COMMAND_TIMEOUT_MS, enableAutoPipelining: true });
   const reads = open('reads', { commandTimeout: COMMAND_TIMEOUT_MS });
-  const openTail = () => open('tail', { socketTimeout: TAIL_SOCKET_TIMEOUT_MS });
-  const tails = [openTail(), ...Array.from({ length: shards - 1 }, openTail)] as const;
+  const tail = open('tail', { socketTimeout: TAIL_SOCKET_TIMEOUT_MS });
   const replicated =
     replicas === undefined ? undefined : open('replicated', { commandTimeout: COMMAND_TIMEOUT_MS });
   await Promise.all(opened.map(({ ready }) => ready));
   const close = () => opened.forEach(({ redis }) => void redis.disconnect());
-  return { commands, reads, tails: tails as Connections['tails'], replicated, close };
+  return { commands, reads, tail, replicated, close };
 }
 
 interface OpenClient {

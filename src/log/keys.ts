@@ -20,7 +20,8 @@
  * tl:secret                             string   the session secret, where none is configured
  * tl:sess:<sid>                         string   express-session, through connect-redis
  *
- * `{0}` is the hash tag of the one shard: on Redis Cluster what one script touches lies in one slot.
+ * `{0}` is the hash tag of the one shard: on Redis Cluster what one script or transaction touches lies in one slot, and
+ * what has no tag is read and written key by key, in any slot. No key may be empty: that would be a slot of its own.
  * Everything of the shard is addressed by `<site>/…`, so a user here is `<site>/<id>` as well.
  */
 import type { RoomKey } from '../chat/rooms.ts';
