@@ -180,16 +180,6 @@ describe('the ladder', () => {
     expect(journey.ladder.heartbeatMs).toBe(15_000);
   });
 
-  test('doesn’t take a slow line that is still telling for one that is held', () => {
-    const journey = new Journey({ sse: () => ({ helloMs: 20, proofMs: 6000 }) });
-    for (let i = 0; i < 12; i++) {
-      journey.run(500);
-      journey.take({ fact: 'heard', line: journey.ladder.main?.id as number, isProof: false });
-    }
-    journey.run(1000);
-    expect(journey.mains).toEqual(['sse']);
-  });
-
   test('waits as long as something on the way asks for, within reason', () => {
     const patience = endsWith({ how: 'foreign', retryMs: 60_000 });
     const journey = new Journey(Object.fromEntries(RUNGS.map((rung) => [rung, patience]))).run(55_000);

@@ -582,9 +582,7 @@ function alike([a = 0, b = 0]: readonly number[]): number | undefined {
 function deadlineOf(line: Line): number {
   if (isPoll(line.rung)) return Number.POSITIVE_INFINITY;
   if (line.provenAt !== undefined) return line.heardAt + SILENCE * line.heartbeatMs;
-  if (line.helloAt === undefined) return line.openedAt + HELLO_MS;
-  // What has much to tell over a slow line tells it first.
-  return Math.max(line.helloAt + PROOF_MS, line.heardAt + BESIDE_MS);
+  return line.helloAt === undefined ? line.openedAt + HELLO_MS : line.helloAt + PROOF_MS;
 }
 
 function offlineReason(end: LineEnd): OfflineReason {
