@@ -151,6 +151,11 @@ describe('the ladder', () => {
     expect(journey.mains).toEqual(['sse', 'post-stream']);
   });
 
+  test('isn’t taken in by hello and heartbeat that arrive together, as from a buffer that was full', () => {
+    const journey = new Journey({ sse: () => ({ helloMs: 1500, proofMs: 1500 }) }).run(10_000);
+    expect(journey.mains).toEqual(['sse', 'post-stream']);
+  });
+
   test('goes on at once from a cut, on the same rung', () => {
     const journey = new Journey(streams(cutAfter(20_000)));
     journey.run(19_900);
