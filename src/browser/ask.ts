@@ -81,7 +81,7 @@ export function refusalOf(text: string, status: number, retryAfter?: string | nu
     // Not ours.
   }
   const waitMs = status === 429 || status === 503 ? asked * 1000 : 0;
-  return new Refused('blocked', `Something on the way answered with ${status}.`, status, waitMs || undefined);
+  return new Refused('blocked', `Something else answered (${status}).`, status, waitMs || undefined);
 }
 
 interface Question {

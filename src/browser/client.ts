@@ -187,7 +187,7 @@ export class ThroughlineClient {
   async connect(rooms: readonly string[] = []): Promise<Map<string, Page>> {
     const known = this.#hasEnded ? undefined : this.#user;
     const user = known ?? (await this.#insist(() => this.whoAmI()));
-    if (!user) throw new Refused('no_session', 'Nobody is logged in.', 401);
+    if (!user) throw new Refused('no_session', 'Nobody is logged in.');
     this.#hasEnded = false;
     await this.#openOutbox(user);
     if (this.#progress && !this.#feed) this.#start(this.#progress.cursor);
@@ -366,7 +366,7 @@ export class ThroughlineClient {
         });
       }
     }
-    throw new Refused('closed', 'This client was closed.');
+    throw new Refused('closed', 'It was closed.');
   }
 
   /** Rooms are added one after the other, so that each begins where the others stand by then. */

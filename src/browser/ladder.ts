@@ -100,6 +100,8 @@ export const BESIDE_MS = 1000;
 export const HELLO_MS = 3000;
 /** The proving heartbeat comes 500 ms after `hello`; through anything that lets events pass singly, within this. */
 export const PROOF_MS = 2500;
+/** What arrives closer to `hello` than this came in one piece with it. */
+export const SINGLY_MS = 50;
 /** Heartbeat intervals without a word after which a line is mute. */
 export const SILENCE = 2.5;
 /** Own posts must come by within this; twice that, and the line is mute. */
@@ -309,7 +311,11 @@ function climb(l: Draft, fact: Fact, dueAt: number, now: number, random: () => n
   }
 
   function proven(id: number): void {
-    const isFirst = lineOf(l, id)?.provenAt === undefined;
+    const { helloAt = 0, provenAt } = lineOf(l, id) ?? {};
+    const isFirst = provenAt === undefined;
+    // Sent half a second after `hello`, a heartbeat that arrives together with it was held.
+    if (isFirst && now - helloAt < SINGLY_MS)
+      return l.main?.id === id ? failed(l.main, 'held') : failedProbe('held');
     if (isFirst) change(id, { provenAt: now });
     if (l.probe?.id === id) {
       if (l.probe.rung === l.main?.rung) l.cutAges = l.cutAges.map((age) => age * TRUST);
@@ -582,9 +588,7 @@ function alike([a = 0, b = 0]: readonly number[]): number | undefined {
 function deadlineOf(line: Line): number {
   if (isPoll(line.rung)) return Number.POSITIVE_INFINITY;
   if (line.provenAt !== undefined) return line.heardAt + SILENCE * line.heartbeatMs;
-  if (line.helloAt === undefined) return line.openedAt + HELLO_MS;
-  // What has much to tell over a slow line tells it first.
-  return Math.max(line.helloAt + PROOF_MS, line.heardAt + BESIDE_MS);
+  return line.helloAt === undefined ? line.openedAt + HELLO_MS : line.helloAt + PROOF_MS;
 }
 
 function offlineReason(end: LineEnd): OfflineReason {

@@ -1,5 +1,5 @@
 import type { WireEvent } from '../chat/entries.ts';
-import { ask, Refused } from './ask.ts';
+import { ask, Refused, refusalOf } from './ask.ts';
 import {
   type Asking,
   endOf,
@@ -45,7 +45,7 @@ export async function pollOnce(
   if (answer && 'cursor' in answer) return answer;
   // A dripping poll has told its status before it knew.
   const { error } = answer as { error?: { code: string; message: string; retryAfter?: number } };
-  if (!error) throw new Refused('blocked', 'Not an answer of the service.', 200);
+  if (!error) throw refusalOf('', 200);
   throw new Refused(error.code, error.message, undefined, (error.retryAfter ?? 0) * 1000 || undefined);
 }
 

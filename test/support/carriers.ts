@@ -128,7 +128,13 @@ function polls(name: string, parameters: Record<string, string>, pauseMs: number
           if (!res.ok) throw new Error(`poll: ${res.status} ${text}`);
           if (Buffer.byteLength(text) > 48 * 1024)
             throw new Error(`a poll's answer of ${Buffer.byteLength(text)} bytes`);
-          const { events, cursor } = JSON.parse(text) as { events: WireEvent[]; cursor: string };
+          const { events, cursor, error } = JSON.parse(text) as {
+            events: WireEvent[];
+            cursor: string;
+            error?: { code: string };
+          };
+          // Of a poll that drips a refusal comes under status 200.
+          if (error) throw new Error(`poll: ${error.code}`);
           for (const event of events) follower.told(event, undefined);
           follower.cursor = cursor;
           if (events.some(({ kind }) => kind === 'bye')) return;

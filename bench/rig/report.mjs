@@ -1,0 +1,75 @@
+// The table of a run, and everything that one has to know to judge it.
+import { readFileSync } from 'node:fs';
+import { availableParallelism, cpus, release, totalmem } from 'node:os';
+import { join } from 'node:path';
+import { startCommand } from '../sides/throughline.mjs';
+import { commit, debianVersion, fileLimit, versionOf } from './machine.mjs';
+import { canPin, ROOT } from './processes.mjs';
+
+const verdict = (isMet) => (isMet ? 'met' : '**not met**');
+
+function lineOf({ row, store, label, format, better, ours, peer, theirs, isLeast, must, aim, limit, isMet }) {
+  if (peer === undefined) {
+    const judged = limit === undefined ? '–' : `${limit}: ${verdict(isMet)}`;
+    return `| ${row} | ${label} | ${store} | ${format(ours)} | – | – | – | ${judged} | – |`;
+  }
+  const shown = (value, isBound) => `${isBound ? '> ' : ''}${format(value)}`;
+  if (ours === undefined)
+    return `| ${row} | ${label} | ${store} | – | ${peer} | ${shown(theirs, isLeast.theirs)} | – | – | – |`;
+  const ratio = ours / theirs;
+  const sign = better === 'more' ? '≥' : '≤';
+  const judge = (target) => {
+    if (target === undefined) return '–';
+    const isMet = !isLeast.ours && (better === 'more' ? ratio >= target : ratio <= target);
+    return `${sign} ${target} ×: ${verdict(isMet)}`;
+  };
+  const bound = isLeast.theirs === isLeast.ours ? '' : isLeast.theirs ? '< ' : '> ';
+  const cells = [
+    row,
+    label,
+    store,
+    shown(ours, isLeast.ours),
+    peer,
+    shown(theirs, isLeast.theirs),
+    `${bound}${ratio.toFixed(ratio < 0.1 ? 3 : 2)} ×`,
+  ];
+  return `| ${cells.join(' | ')} | ${judge(must)} | ${judge(aim)} |`;
+}
+
+const packageVersion = (folder, name) => {
+  try {
+    return JSON.parse(readFileSync(join(ROOT, folder, 'node_modules', name, 'package.json'), 'utf8')).version;
+  } catch {
+    return 'not installed';
+  }
+};
+
+/** The whole of RESULTS.md. */
+export function report(measuring, { command, seconds, loads, plots }) {
+  const table = [
+    '| row | figure | Redis | Throughline | against | its figure | ratio | must | aim |',
+    '| --: | --- | --- | --: | --- | --: | --: | --- | --- |',
+    ...measuring.figures.map(lineOf),
+  ];
+  const notes = measuring.notes.map((note) => `- ${note}`);
+  return `# Results of \`npm run bench\`
+
+${table.join('\n')}
+
+${plots.map(({ file, alt }) => `![${alt}](${file})\n\n`).join('')}${notes.length > 0 ? notes.join('\n') : '- Nothing disturbed the run: others took less than 10 % of a core, the load generator less than 95 % of its own.'}
+
+Only the ratios count: the sides were measured one after the other, by the same load generator, in one run.
+
+- ${new Date().toISOString()}, \`${command}\`, commit ${commit(ROOT)}; ${Math.round(seconds)} s in all; load average ${loads.map((load) => load.toFixed(2)).join(' before, ')} after.
+- Machine: ${availableParallelism()} cores, ${cpus()[0]?.model}, ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release()}; ${fileLimit()} open files a process.
+- Node ${process.version}; ${versionOf('redis-server')}; ${versionOf('nginx', '-v')} with nchan ${debianVersion('libnginx-mod-nchan')}; Socket.IO ${packageVersion('bench/peers', 'socket.io')}, its Redis Streams adapter ${packageVersion('bench/peers', '@socket.io/redis-streams-adapter')}, redis ${packageVersion('bench/peers', 'redis')}; Express ${packageVersion('.', 'express')}.
+- ${canPin ? 'Pinned with taskset: each server, and its Redis with it, on core 0; the load generator on core 1.' : 'Not pinned: no taskset, or only one core.'}
+- Redis: for each side and measurement one of its own on a loopback port; \`AOF, fsync always\` is what the embedded one has (appendonly yes, appendfsync always), \`no AOF\` keeps everything in memory.
+- Throughline: \`${startCommand()}\`, as \`npm start\` runs it, default settings but for HOST, PORT, REDIS_URL, LOG_LEVEL=warn and DRAIN_MS. Every reader has a session of its own; posts go through all sessions in turn, so the pace that is allowed each user is kept. The peers know no sessions.
+- nginx + nchan: one worker, EventSource or long-poll subscribers, \`nchan_redis_storage_mode distributed\`, 1,000 messages kept a channel. Socket.IO: WebSocket transport, or polling in row 7; a post is an emit with an acknowledgement, given once Redis has the entry; connection state recovery in row 4 only. Plain Express: XADD, a tail, and a loop of \`res.write()\` (\`bench/plain-express.mjs\`). What their messages consist of is as large as Throughline's.
+- 1, 2, 7: a further message is posted whenever fewer than the window haven't reached every reader of their room (2: 256 in all rooms together). With 200 messages/s offered, for 2 s, a message's time runs from the moment that it was due; \`> 10 s\`: so many had not arrived 10 s after the last one that the percentile is above that. 3: both run all the while and are measured in pairs, in turn.
+- 4: from the first connect to the last reader's last message; readers come as fast as they are answered, at most 400 unanswered, so that no listening backlog overflows. XRANGE on room logs are counted in Redis' SLOWLOG, set to keep every command.
+- 5: growth of the server's resident memory (with its workers, without Redis), from a fresh process through which some readers had come and gone. Between before and after: 100 messages to all of them.
+- No message was lost or doubled: every reader was counted (by a marker byte in each text), 20 or more of each run were read in full, in 4 each one. A run with a message too few or too many is an error, not a figure. (Where not all had arrived in time only what had was checked.)
+`;
+}

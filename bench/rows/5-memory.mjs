@@ -1,0 +1,113 @@
+// What a reader that hears nothing costs, before and after there was traffic; and whether comings and goings leave something behind.
+import { setTimeout as pause } from 'node:timers/promises';
+import { kb, whole } from '../rig/formats.mjs';
+import { fileLimit } from '../rig/machine.mjs';
+import { median } from '../rig/measuring.mjs';
+
+const TRAFFIC = { perSecond: 10, drainMs: 20_000, connections: 16 };
+const SETTLE_MS = 3000;
+const SAMPLE_MS = 1000;
+/** What the median of the last quarter may be above that of the second one. */
+const FLAT = 1.05;
+const CHURN = { perSecond: 200, messagesPerSecond: 5 };
+
+export const row = 5;
+export const title = 'memory';
+
+export async function run(measuring) {
+  // Memory of the server alone: what Redis keeps its data in makes no difference, so one setting is enough.
+  const store = measuring.stores[0];
+  await idle(measuring, store);
+  if (measuring.sides.includes('throughline')) await soak(measuring, store);
+}
+
+async function idle(measuring, store) {
+  const readers = Math.min(measuring.pick(10_000, 500), fileLimit() - 500);
+  const sides = measuring.among('throughline', 'nchan');
+  const found = await measuring.inTurn(row, store, sides, { people: readers }, async (side) => {
+    // Log-ins leave garbage behind, in which the readers would find room: so another process serves them.
+    await side.restart();
+    await side.ask('open', { readers: Math.ceil(readers / 20) });
+    await side.ask('leave');
+    await pause(SETTLE_MS);
+    const empty = side.residentKb();
+    const redisEmpty = side.redisKb();
+    await side.ask('open', { readers });
+    await pause(measuring.pick(2 * SETTLE_MS, 1000));
+    const before = side.residentKb();
+    await side.ask('offer', { ...TRAFFIC, count: measuring.pick(100, 20) });
+    await pause(SETTLE_MS);
+    const after = side.residentKb();
+    const redis = side.redisKb() - redisEmpty;
+    return {
+      before: (before - empty) / readers,
+      after: (after - empty) / readers,
+      emptyKb: empty,
+      redis: redis / readers,
+    };
+  });
+  const of = (figure) => Object.fromEntries(Object.entries(found).map(([name, all]) => [name, all[figure]]));
+  const common = { row, store, format: kb, better: 'less' };
+  if (found.throughline !== undefined) {
+    const { before, redis } = found.throughline;
+    measuring.state({
+      ...common,
+      label: `a reader of ${whole(readers)} idle ones, before traffic`,
+      ours: before,
+      limit: '≤ 12 KB',
+      isMet: before <= 12,
+    });
+    measuring.state({ ...common, label: 'meanwhile, growth of Redis for each reader', ours: redis });
+  }
+  measuring.compare({
+    ...common,
+    label: `a reader of ${whole(readers)} idle ones, before traffic`,
+    values: of('before'),
+    targets: { nchan: { aim: 1 } },
+  });
+  measuring.compare({
+    ...common,
+    label: 'the same, after traffic',
+    values: of('after'),
+    targets: { nchan: { must: 1, aim: 0.7 } },
+  });
+}
+
+async function soak(measuring, store) {
+  const readers = measuring.pick(2000, 100);
+  const seconds = measuring.soakSeconds;
+  const points = [];
+  let gone = 0;
+  await measuring.one(row, 'throughline', { store, people: readers }, async (side) => {
+    await side.ask('open', { readers });
+    const start = performance.now();
+    const timer = setInterval(() => {
+      points.push([(performance.now() - start) / 1000, side.residentKb() / 1024]);
+    }, SAMPLE_MS);
+    ({ gone } = await side.ask('churn', { ms: seconds * 1000, ...CHURN }));
+    clearInterval(timer);
+    return { gone, residentMb: points.at(-1)[1] };
+  });
+  const quarter = (k) =>
+    median(
+      points
+        .slice(Math.floor((points.length * k) / 4), Math.ceil((points.length * (k + 1)) / 4))
+        .map(([, mb]) => mb),
+    );
+  const [second, last] = [quarter(1), quarter(3)];
+  measuring.state({
+    row,
+    store,
+    label: `${whole(seconds)} s of comings and goings (${whole(gone)} of them, ${whole(readers)} readers at a time): resident memory, last quarter against the second one`,
+    format: (value) => `${value.toFixed(3)} × (${Math.round(second)} MB → ${Math.round(last)} MB)`,
+    ours: last / second,
+    limit: `≤ ${FLAT} ×`,
+    isMet: last / second <= FLAT,
+  });
+  measuring.plots.push({
+    title: 'Comings and goings',
+    xLabel: 'seconds',
+    yLabel: 'resident MB',
+    lines: [{ name: 'Throughline', points }],
+  });
+}
