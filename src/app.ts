@@ -61,11 +61,9 @@ export function createRouter(service: Service, tellMetrics?: RequestHandler): Ro
 function createApi(service: Service): Router {
   const api = express.Router();
   api.use((_req, res, next) => {
-    res.set({
-      'Cache-Control': 'no-store, no-transform',
-      'X-Content-Type-Options': 'nosniff',
-      Throughline: '1',
-    });
+    res.setHeader('Cache-Control', 'no-store, no-transform');
+    res.setHeader('X-Content-Type-Options', 'nosniff');
+    res.setHeader('Throughline', '1');
     next();
   });
   api.use(
@@ -73,6 +71,21 @@ function createApi(service: Service): Router {
     express.urlencoded({ limit: BODY_BYTES, inflate: false, extended: false }),
   );
   api.use(needBody, checkOrigin(service.config, service.authority));
+
+  // Routes are tried in turn, so those that are asked for all the time come first.
+  api
+    .route('/rooms/:room/messages')
+    .get(tellHistory(service))
+    .post(postMessage(service))
+    .all(only('GET, POST'));
+  api
+    .route('/stream')
+    .head(only('GET, POST'))
+    .get(stream(service))
+    .post(stream(service))
+    .all(only('GET, POST'));
+  api.route('/poll').head(only('GET, POST')).get(poll(service)).post(poll(service)).all(only('GET, POST'));
+  api.route('/confirm').post(confirm(service)).all(only('POST'));
 
   if (service.logInSession) {
     api
@@ -89,19 +102,6 @@ function createApi(service: Service): Router {
   api.route('/rooms/:room/join').post(changeMembership(service, 'join')).all(only('POST'));
   api.route('/rooms/:room/leave').post(changeMembership(service, 'leave')).all(only('POST'));
   api.route('/rooms/:room/people').get(tellPeople(service)).all(only('GET'));
-  api
-    .route('/rooms/:room/messages')
-    .get(tellHistory(service))
-    .post(postMessage(service))
-    .all(only('GET, POST'));
-  api
-    .route('/stream')
-    .head(only('GET, POST'))
-    .get(stream(service))
-    .post(stream(service))
-    .all(only('GET, POST'));
-  api.route('/poll').head(only('GET, POST')).get(poll(service)).post(poll(service)).all(only('GET, POST'));
-  api.route('/confirm').post(confirm(service)).all(only('POST'));
   api.route('/doctor').post(takeReport(service)).all(only('POST'));
   api
     .route('/doctor/stream')

@@ -35,6 +35,8 @@ const draft = z.strictObject({
   formToken: z.string().optional(),
 });
 
+const keyed = z.object({ clientId });
+
 /**
  * Reads `{text, clientId?, user?}`; `idempotencyKey` is the header that is an alias of `clientId`.
  * Refusal: `invalid_field`, also where both are given and differ.
@@ -42,9 +44,7 @@ const draft = z.strictObject({
 export function parseDraft(body: unknown, idempotencyKey?: string): Draft {
   const { text, clientId: inBody, user } = parse(draft, body);
   const inHeader =
-    idempotencyKey === undefined
-      ? undefined
-      : parse(z.object({ clientId }), { clientId: idempotencyKey }).clientId;
+    idempotencyKey === undefined ? undefined : parse(keyed, { clientId: idempotencyKey }).clientId;
   if (inBody !== undefined && inHeader !== undefined && inBody !== inHeader) {
     throw new Refusal('invalid_field', 'clientId and the Idempotency-Key header differ.', {
       field: 'clientId',

@@ -5,15 +5,14 @@ import type { Express } from 'express';
 /** How long an idle connection is kept: longer than the idle time-outs usual in proxies, so that it is they who close. */
 export const KEEP_ALIVE_MS = 75_000;
 
-type Constructor<T> = new (...args: never[]) => T;
-
 /**
  * A constructor like `base` whose instances have that prototype from the start. Express gives every request and response
  * the application's prototypes; changing an object's prototype after the fact costs more than all else Express does.
+ * `base` is called rather than constructed: with `Reflect.construct` V8 makes each instance a hidden class of its own.
  */
-function bornAs<T extends Constructor<object>>(base: T, prototype: object): T {
-  function Born(...args: unknown[]): object {
-    return Reflect.construct(base, args, Born);
+function bornAs<T extends typeof IncomingMessage | typeof ServerResponse>(base: T, prototype: object): T {
+  function Born(this: object, first: unknown, options: unknown): void {
+    (base as unknown as (...args: unknown[]) => void).call(this, first, options);
   }
   Born.prototype = prototype;
   return Born as unknown as T;
@@ -25,8 +24,8 @@ export function createAppServer(app: Express, tls?: { cert: Buffer; key: Buffer 
     keepAlive: true,
     keepAliveTimeout: KEEP_ALIVE_MS,
     headersTimeout: KEEP_ALIVE_MS + 5000,
-    IncomingMessage: bornAs(IncomingMessage, app.request) as typeof IncomingMessage,
-    ServerResponse: bornAs(ServerResponse, app.response) as typeof ServerResponse,
+    IncomingMessage: bornAs(IncomingMessage, app.request),
+    ServerResponse: bornAs(ServerResponse, app.response),
   };
   return tls ? createTlsServer({ ...options, ...tls }, app) : createServer(options, app);
 }

@@ -20,6 +20,7 @@ export function logAtClose(
   answering: EventEmitter,
   statusOf: () => number | undefined,
 ): void {
+  if (log.isLevelEnabled?.('info') === false) return;
   const path = originalUrl.split('?', 1)[0] as string;
   if (UNLOGGED.test(path)) return;
   const startedAt = performance.now();

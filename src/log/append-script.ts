@@ -41,9 +41,13 @@ local function successor(id)
   if #ms <= 15 then return string.format('%.0f', tonumber(ms) + 1) .. '-0' end
 end
 
+-- Without one: the error, which tells of another type.
 local function lastId(key)
-  if redis.call('EXISTS', key) == 0 then return '0-0' end
-  local info = redis.call('XINFO', 'STREAM', key)
+  local info = redis.pcall('XINFO', 'STREAM', key)
+  if info.err then
+    if info.err:find('no such key', 1, true) then return '0-0' end
+    return nil, info
+  end
   for i = 1, #info, 2 do
     if info[i] == 'last-generated-id' then return info[i + 1] end
   end
@@ -75,15 +79,16 @@ local journal, epoch, log, room, sent = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS
 local isDurable = log ~= nil
 local hasClientId = sent ~= nil
 
-local bad = corrupt(journal, 'stream') or corrupt(epoch, 'string')
-if isDurable and not bad then
-  bad = corrupt(log, 'stream') or corrupt(room, 'hash')
-  if hasClientId and not bad then bad = corrupt(sent, 'string') end
+-- Asking for each key's type beforehand would take as long as all the rest.
+local function read(command, key, wanted, ...)
+  local value = redis.pcall(command, key, ...)
+  if type(value) == 'table' and value.err then return nil, corrupt(key, wanted) or value end
+  return value
 end
-if bad then return bad end
 
 if hasClientId then
-  local known = redis.call('GET', sent)
+  local known, bad = read('GET', sent, 'string')
+  if bad then return bad end
   if known then
     local id, digest = known:match('^(%d+%-%d+) (.*)$')
     if not id then return {'corrupt', sent, 'is not an id and a digest'} end
@@ -96,18 +101,29 @@ end
 
 local count
 if isDurable then
-  if redis.call('EXISTS', room) == 0 then return {'no_room'} end
-  local n = redis.call('HGET', room, 'n') or '0'
+  local n, bad = read('HGET', room, 'hash', 'n')
+  if bad then return bad end
+  if not n then
+    if redis.call('EXISTS', room) == 0 then return {'no_room'} end
+    n = '0'
+  end
   if not n:match('^%d+$') or #n > 15 then return {'corrupt', room, 'has an n that is no count'} end
   count = string.format('%.0f', tonumber(n) + 1)
 end
 
-local before = lastId(journal)
-local prev = isDurable and lastId(log)
+local named, bad = read('GET', epoch, 'string')
+if bad then return bad end
+local before, failed = lastId(journal)
+if not before then return corrupt(journal, 'stream') or failed end
+local prev
+if isDurable then
+  prev, failed = lastId(log)
+  if not prev then return corrupt(log, 'stream') or failed end
+end
 local id, usedUp = nextId(before, prev or before)
 if not id then return {'corrupt', journal, 'or the room log has used up its ids: ' .. usedUp} end
 
-redis.call('SET', epoch, ARGV[5], 'NX')
+if not named then redis.call('SET', epoch, ARGV[5]) end
 if isDurable then
   redis.call('XADD', journal, 'MAXLEN', '~', ARGV[4], id,
     'to', ARGV[1], 'kind', ARGV[2], 'before', before, 'prev', prev, 'n', count, 'data', ARGV[3])

@@ -1,10 +1,10 @@
-import { randomBytes } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import type { Keys } from './keys.ts';
 import type { RedisClient } from './redis-client.ts';
 
-/** A name for a history that begins now, should none have a name yet. */
+/** A name for a history that begins now, should none have a name yet: 48 random bits, of which Node keeps a supply. */
 export function newEpoch(): string {
-  return randomBytes(6).toString('hex');
+  return randomUUID().slice(-12);
 }
 
 /** The name of the history that Redis holds, given one now if it has none. */

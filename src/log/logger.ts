@@ -4,6 +4,8 @@ export interface Log {
   info(facts: object, sentence: string): void;
   warn(facts: object, sentence: string): void;
   error(facts: object, sentence: string): void;
+  /** Whether such lines are written at all. */
+  isLevelEnabled?(level: 'info'): boolean;
 }
 
 /** An error as it may be logged: one of Redis' client carries the command that failed, with names and ids. */

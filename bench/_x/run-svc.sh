@@ -1,0 +1,2 @@
+cd /work/main
+node bench/_x/svc.mjs "$@"
