@@ -16,7 +16,7 @@ const OTHER_ROOM = roomKey(MAIN_SITE, 'other' as RoomName);
 const USER = 'main/u1';
 const BY = { id: 'u1', name: 'Ada', guest: true } as User;
 const CLIENT_ID = 'client-id-of-16-or-more';
-const RETENTION = { journalEntries: 1000, roomLogEntries: 1000 };
+const RETENTION = { journalEntries: 1000, roomLogEntries: 1000, postsPerSecond: 100_000, postBurst: 0 };
 /** The service's own way of talking to Redis: nothing queued, nothing resent. */
 const FAIL_FAST = {
   enableOfflineQueue: false,
@@ -50,10 +50,29 @@ beforeEach(async () => {
 const post = (text = 'hello', clientId?: string, room = ROOM, by = appender) =>
   by.post(room, USER, BY, clientId === undefined ? { text } : { text, clientId });
 
-/** Every key of the test's namespace with all it holds. */
+test('the posts of one user are paced over all processes: so many a second, then a burst, then too_fast', async () => {
+  const paced = [0, 1].map(
+    () => new Appender(redis, keys, { ...RETENTION, postsPerSecond: 2, postBurst: 3 }),
+  );
+  const says = (i: number, user: Parameters<Appender['post']>[1] = USER) =>
+    (paced[i % 2] as Appender).post(ROOM, user, BY, { text: `${i}` }).then(
+      () => 'accepted',
+      (error) => `${error.code}, ${error.details.retryAfter} s`,
+    );
+  const answers: string[] = [];
+  for (let i = 0; i < 6; i++) answers.push(await says(i));
+  expect(answers).toEqual([...Array(5).fill('accepted'), 'too_fast, 1 s']);
+  expect(await says(0, 'main/other')).toBe('accepted');
+  expect(await redis.pttl(keys.pace(USER))).toBeGreaterThan(0);
+  expect(await redis.pttl(keys.paceBurst(USER))).toBeGreaterThan(50_000);
+  await redis.del(keys.pace(USER));
+  expect(await says(1)).toBe('accepted');
+});
+
+/** Every key of the test's namespace with all it holds, but for the counts of pace, which a refused post raises too. */
 async function everything(): Promise<Record<string, string>> {
-  const names = (await redis.keys('*')).filter((name) =>
-    name.startsWith(keys.journal.split(':')[0] as string),
+  const names = (await redis.keys('*')).filter(
+    (name) => name.startsWith(keys.journal.split(':')[0] as string) && !name.includes(':pace'),
   );
   const dumps = await Promise.all(names.map((name) => redis.dumpBuffer(name)));
   return Object.fromEntries(names.map((name, i) => [name, (dumps[i] as Buffer).toString('hex')]));

@@ -12,9 +12,9 @@ const post=(i)=>{const b='{"text":"hello"}'; return `POST /api/rooms/lobby/messa
 const p2=(path,b)=>()=>`POST ${path} HTTP/1.1\r\nHost: 127.0.0.1:7788\r\nCookie: ${cookies[k++%200]}\r\nContent-Type: application/json\r\nContent-Length: ${b.length}\r\n\r\n${b}`;
 const g2=(path)=>()=>`GET ${path} HTTP/1.1\r\nHost: 127.0.0.1:7788\r\nCookie: ${cookies[k++%200]}\r\n\r\n`;
 const t=async(l,f)=>{const [r]=await rate(7788,f); console.log(l,r,(1e6/r).toFixed(0)+'us')};
-for(const q of [1,2,3]) {
-await t('session',g2('/api/session'));     await t('post',post); await t('healthz',g2('/healthz')); }
 
+const st=(x)=>()=>{const b='{"text":"hello"}'; return `POST /api/rooms/lobby/messages HTTP/1.1\r\nHost: 127.0.0.1:7788\r\n${x?'X-Stage: '+x+'\r\n':''}Cookie: ${cookies[k++%200]}\r\nContent-Type: application/json\r\nContent-Length: ${b.length}\r\n\r\n${b}`};
+for (const q of [1,2]) for (const x of ['A','B','C','R','']) await t(x||'full',st(x));
 import { spawnSync } from 'node:child_process';
 setTimeout(()=>spawn('perf',['record','-C','0','-F','2000','-g','-o','/tmp/perf2.data','sleep','2'],{stdio:'ignore'}),2200);
 await t('healthz',g2('/healthz'));

@@ -22,7 +22,7 @@ export function postMessage(service: Service) {
 
 /** Appends a draft, paced. Nobody is told here: even this process' readers hear it from the journal. */
 export async function post(
-  { authority, pace, appender, delivery, log }: Service,
+  { authority, appender, delivery, log }: Service,
   ticket: Ticket,
   room: RoomName,
   draft: Draft,
@@ -30,7 +30,6 @@ export async function post(
   const identity = await authority.identify(ticket);
   if (draft.user !== undefined && draft.user !== identity.user.id)
     throw new Refusal('other_user', 'Somebody else is logged in than who wrote this.', { field: 'user' });
-  await pace.count(identity.userKey);
   const { site, userKey, user } = identity;
   const posted = await appender.post(roomKey(site, room), userKey, user, draft);
   delivery.counts.posts[posted.isNew ? 'accepted' : 'repeated']++;

@@ -65,17 +65,17 @@ end
 `;
 
 /**
- * KEYS: journal, epoch; for a durable entry also: room log, room, and, where there is a clientId, sent.
- * ARGV: to, kind, data, journalEntries, new epoch; for a durable entry also: roomLogEntries, digest, sent's life in ms,
- * and 1 if a WAIT follows.
+ * KEYS: journal, epoch; for a durable entry also: room log, room, the user's two counts of posts, and, where there is a
+ * clientId, sent. ARGV: to, kind, data, journalEntries, new epoch; for a durable entry also: roomLogEntries, digest,
+ * sent's life in ms, 1 if a WAIT follows, and how many posts there may be in a second, and in a burst beyond that.
  *
- * Answers {'appended', id}, {'known', id}, {'reused'}, {'no_room'} or {'corrupt', key, what is wrong with it}.
- * All reading and deciding comes before the first write, and no write after it can fail, so an entry is never half
+ * Answers {'appended', id}, {'known', id}, {'reused'}, {'no_room'}, {'too_fast', ms until the next may come} or
+ * {'corrupt', key, what is wrong with it}. A post is counted first, whatever becomes of it; then all reading and deciding comes before the first write, and no write after it can fail, so an entry is never half
  * there. The new id is later than both streams' last ones, even if the clock was set back or one ran ahead.
  */
 export const appendScript = new Script(`
 ${LUA_CORRUPT}${LUA_IDS}
-local journal, epoch, log, room, sent = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local journal, epoch, log, room, steady, burst, sent = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local isDurable = log ~= nil
 local hasClientId = sent ~= nil
 
@@ -84,6 +84,17 @@ local function read(command, key, wanted, ...)
   local value = redis.pcall(command, key, ...)
   if type(value) == 'table' and value.err then return nil, corrupt(key, wanted) or value end
   return value
+end
+
+-- Within so many of a time that begins with the first.
+local function isWithin(limit, key, lifeMs)
+  local n = redis.call('INCR', key)
+  if n == 1 then redis.call('PEXPIRE', key, lifeMs) end
+  return n <= tonumber(limit)
+end
+
+if isDurable and not isWithin(ARGV[10], steady, 1000) and not isWithin(ARGV[11], burst, 60000) then
+  return {'too_fast', redis.call('PTTL', steady)}
 end
 
 if hasClientId then

@@ -7,6 +7,7 @@ import type { User } from '../chat/users.ts';
 import { appendScript } from './append-script.ts';
 import { newEpoch } from './epoch.ts';
 import type { Address, Keys, UserKey } from './keys.ts';
+import { tooFast } from './pace.ts';
 import type { RedisClient } from './redis-client.ts';
 import { MasterWriter, type Writer, type Written } from './replicated.ts';
 import { refusalOf, tooFewReplicas } from './unreachable.ts';
@@ -14,9 +15,13 @@ import { refusalOf, tooFewReplicas } from './unreachable.ts';
 /** How long a `clientId` is remembered: 24 h, in milliseconds. */
 const SENT_LIFE_MS = 24 * 60 * 60 * 1000;
 
-interface Retention {
+interface AppendOptions {
   readonly journalEntries: number;
   readonly roomLogEntries: number;
+  /** Posts of one user that are accepted each second, … */
+  readonly postsPerSecond: number;
+  /** … and so many beyond that, again a minute after the first of them. */
+  readonly postBurst: number;
 }
 
 /** Says things: the only writer of the journal and of the room logs. */
@@ -24,19 +29,19 @@ export class Appender {
   readonly #writer: Writer;
   readonly #posts: Writer;
   readonly #keys: Keys;
-  readonly #retention: Retention;
+  readonly #options: AppendOptions;
 
   /** `posts` writes what people say; without it they count once the master has them, as all else does. */
-  constructor(redis: RedisClient, keys: Keys, retention: Retention, posts?: Writer) {
+  constructor(redis: RedisClient, keys: Keys, options: AppendOptions, posts?: Writer) {
     this.#writer = new MasterWriter(redis);
     this.#posts = posts ?? this.#writer;
     this.#keys = keys;
-    this.#retention = retention;
+    this.#options = options;
   }
 
   /**
    * Appends a message to the journal and its room's log; the same `clientId` again answers with the first one's id.
-   * Refusals: `room_not_found`, `client_id_reused`, `unavailable` (not sent), `unsure` (sent, but no answer came, or not
+   * Refusals: `room_not_found`, `client_id_reused`, `too_fast`, `unavailable` (not sent), `unsure` (sent, but no answer came, or not
    * all replicas have it).
    */
   async post(
@@ -53,11 +58,20 @@ export class Appender {
       [
         this.#keys.log(room),
         this.#keys.room(room),
+        this.#keys.pace(user),
+        this.#keys.paceBurst(user),
         // An empty key would lie in another slot of a Cluster.
         ...(clientId === undefined ? [] : [this.#keys.sent(room, user, clientId)]),
       ],
-      [`room:${room}`, 'message', data, this.#retention.journalEntries, newEpoch()],
-      [this.#retention.roomLogEntries, digest, SENT_LIFE_MS, this.#posts.isWaitedFor ? 1 : 0],
+      [`room:${room}`, 'message', data, this.#options.journalEntries, newEpoch()],
+      [
+        this.#options.roomLogEntries,
+        digest,
+        SENT_LIFE_MS,
+        this.#posts.isWaitedFor ? 1 : 0,
+        this.#options.postsPerSecond,
+        this.#options.postBurst,
+      ],
     );
     return { id: streamId(id), isNew: what === 'appended' };
   }
@@ -70,7 +84,7 @@ export class Appender {
     await this.#append(
       this.#writer,
       [],
-      [to, kind, JSON.stringify(data), this.#retention.journalEntries, newEpoch()],
+      [to, kind, JSON.stringify(data), this.#options.journalEntries, newEpoch()],
       [],
     );
   }
@@ -101,6 +115,8 @@ export class Appender {
           'client_id_reused',
           'This clientId was used for another text within the last 24 hours.',
         );
+      case 'too_fast':
+        throw tooFast(Number(answer[1]));
       case 'no_room':
         throw new Refusal('room_not_found', 'There is no such room.', { field: 'room' });
       default:

@@ -16,6 +16,7 @@
  * tl:{0}:name:<site>:<folded name>      string   the guest who bears it, for the session's life
  * tl:{0}:doctor                         hash     reports, carrier:…, proxy:…, <carrier>:<verdict> -> how often  what browsers' doctors found
  * tl:lease:<nonce>                      string   a stream confirmed by its client, expires
+ * tl:{0}:pace:<user>                    string   posts of the last second; tl:{0}:pace-burst:<user>: beyond those, of the last minute
  * tl:pace:…                             string   rate-limiter-flexible's counters
  * tl:secret                             string   the session secret, where none is configured
  * tl:sess:<sid>                         string   express-session, through connect-redis
@@ -65,6 +66,14 @@ export class Keys {
 
   sent(room: RoomKey, user: UserKey, clientId: string): string {
     return `${this.#shard}:sent:${room}:${user}:${clientId}`;
+  }
+
+  pace(user: UserKey): string {
+    return `${this.#shard}:pace:${user}`;
+  }
+
+  paceBurst(user: UserKey): string {
+    return `${this.#shard}:pace-burst:${user}`;
   }
 
   rooms(site: string): string {

@@ -12,7 +12,7 @@ export interface PaceLimit {
 
 const BURST_AGAIN_S = 60;
 
-/** How fast one user may do something that others are told, over all processes. */
+/** How fast one user may do something that others are told, over all processes. Posts are counted by their own script. */
 export class Pace {
   readonly #limiter: BurstyRateLimiter;
   readonly #redis: RedisClient;
@@ -42,8 +42,13 @@ export class Pace {
       await this.#limiter.consume(user, times);
     } catch (error) {
       if (!(error instanceof RateLimiterRes)) throw refusalOf(error, 'unsent');
-      const retryAfter = Math.max(1, Math.ceil(error.msBeforeNext / 1000));
-      throw new Refusal('too_fast', `That was too fast. Try again in ${retryAfter} s.`, { retryAfter });
+      throw tooFast(error.msBeforeNext);
     }
   }
+}
+
+/** The refusal of what comes too early by so many milliseconds. */
+export function tooFast(waitMs: number): Refusal {
+  const retryAfter = Math.max(1, Math.ceil(waitMs / 1000));
+  return new Refusal('too_fast', `That was too fast. Try again in ${retryAfter} s.`, { retryAfter });
 }
