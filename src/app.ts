@@ -6,6 +6,7 @@ import { showChatPage } from './http/chat-page.ts';
 import { confirm } from './http/confirm.ts';
 import { echoRequest, probePoll, probeStream, takeReport } from './http/doctor.ts';
 import { tellHistory } from './http/history.ts';
+import { onlyMainSite } from './http/named-site.ts';
 import { checkOrigin } from './http/origin.ts';
 import { tellPeople } from './http/people.ts';
 import {
@@ -127,6 +128,7 @@ function createPlain(service: Service): Router {
     next();
   });
   plain.use(helmet(PLAIN_POLICY), express.urlencoded({ limit: FORM_BYTES, inflate: false, extended: false }));
+  plain.use(onlyMainSite);
   plain.route('/').get(showLobby).all(only('GET'));
   plain.route('/:room').get(showRoom(service, printer)).all(only('GET'));
   plain

@@ -1,19 +1,19 @@
 import { RedisStore } from 'connect-redis';
 import type { Router } from 'express';
-import session from 'express-session';
 import { createRouter } from './app.ts';
-import { MAIN_SITE, siteOf } from './chat/rooms.ts';
+import { siteOf } from './chat/rooms.ts';
+import { MAIN_SITE, type SiteName } from './chat/sites.ts';
 import type { Config } from './config.ts';
 import { Delivery } from './delivery/delivery.ts';
 import {
   type Authority,
   HostAuthority,
-  SESSION_COOKIE,
   SessionAuthority,
   type UserHook,
   userKeyOf,
 } from './http/authority.ts';
 import { ProbePlaces } from './http/doctor-places.ts';
+import { logInSessions } from './http/log-in-sessions.ts';
 import type { Service } from './http/service.ts';
 import { type TakeUpgrade, takeUpgrades } from './http/socket.ts';
 import { Appender } from './log/append.ts';
@@ -31,10 +31,10 @@ import { parseRedisAddress, type RedisAddress } from './log/redis-address.ts';
 import { ReplicaWriter } from './log/replicated.ts';
 import { RoomBook } from './log/room-book.ts';
 import { sharedSecret } from './log/secret.ts';
+import { SiteBook } from './log/site-book.ts';
 import { StartError } from './log/start-error.ts';
 import { Sweeper } from './log/sweeper.ts';
 import { Tail } from './log/tail.ts';
-import { refusalOf } from './log/unreachable.ts';
 import { type OpenMetrics, openMetrics } from './metrics/open-metrics.ts';
 
 /** A service that runs, without a server of its own. */
@@ -51,8 +51,14 @@ export interface OpenService {
   close(): Promise<void>;
 }
 
+/** An application's own log-in, and the site that all its users belong to. */
+export interface Host {
+  readonly user: UserHook;
+  readonly site: SiteName;
+}
+
 interface OpenOptions {
-  readonly user?: UserHook | undefined;
+  readonly host?: Host | undefined;
   /** Gives up the start, which takes minutes where a private Redis has gigabytes to load. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -67,7 +73,7 @@ const MAX_PROBES = 200;
 export async function openService(
   config: Config,
   log: Log,
-  { user, signal }: OpenOptions = {},
+  { host, signal }: OpenOptions = {},
 ): Promise<OpenService> {
   const embedded =
     config.redisUrl === undefined
@@ -75,7 +81,7 @@ export async function openService(
       : undefined;
   const address = embedded ? { path: embedded.socketPath } : addressOf(config.redisUrl as string);
   try {
-    return await compose(config, log, user, address, async () => embedded?.close());
+    return await compose(config, log, host, address, async () => embedded?.close());
   } catch (error) {
     await embedded?.close();
     throw error;
@@ -85,7 +91,7 @@ export async function openService(
 async function compose(
   config: Config,
   log: Log,
-  user: UserHook | undefined,
+  host: Host | undefined,
   address: RedisAddress,
   closeRedis: () => Promise<void>,
 ): Promise<OpenService> {
@@ -100,15 +106,17 @@ async function compose(
     const rooms = new RoomBook(commands, keys, config.maxRooms);
     const presencePace = new Pace(commands, keys.presencePacePrefix, COMINGS_AND_GOINGS);
     const presence = new Presence(commands, keys, presencePace, config);
-    const openLobby = () => rooms.open(MAIN_SITE);
+    const sites = new SiteBook(commands, keys, (site) => rooms.open(site));
     const history = new LogReader(reads, keys);
     const delivery = new Delivery(history, config, {
       refilled: (reason) => {
         presence.forgetAll();
         if (reason !== 'rollback') return;
-        openLobby().catch((error) =>
-          log.error({ err: withoutCommand(error) }, 'the lobby couldn’t be opened again'),
-        );
+        sites
+          .reopen()
+          .catch((error) =>
+            log.error({ err: withoutCommand(error) }, 'the lobbies couldn’t be opened again'),
+          );
       },
       failed: (error) => log.error({ err: withoutCommand(error) }, 'telling a reader failed; it was ended'),
     });
@@ -120,27 +128,21 @@ async function compose(
     const sweeper = new Sweeper(commands, presence, log, config.leaseMs / 2);
 
     const secret = config.sessionSecret ?? (await sharedSecret(commands, keys));
-    const store = new RedisStore({
-      client: commands,
-      prefix: keys.sessionPrefix,
-      ttl: Math.ceil(config.sessionTtlMs / 1000),
-    });
-    const authority: Authority = user
-      ? new HostAuthority(user)
-      : new SessionAuthority(store, secret, config.sessionTtlMs, names, rooms);
+    const openStore = () =>
+      new RedisStore({
+        client: commands,
+        prefix: keys.sessionPrefix,
+        ttl: Math.ceil(config.sessionTtlMs / 1000),
+      });
+    const authority: Authority = host
+      ? new HostAuthority(host.user, host.site)
+      : new SessionAuthority(openStore(), secret, config.sessionTtlMs, names, rooms, sites);
     delivery.heardSessionEnd = (address) => authority.forget(address);
-    const logInSession = session({
-      name: SESSION_COOKIE,
-      secret,
-      store,
-      resave: false,
-      saveUninitialized: false,
-      cookie: { httpOnly: true, sameSite: 'lax', secure: 'auto', path: config.basePath || '/' },
-    });
     const probes = new ProbePlaces(MAX_PROBES);
     const service: Service = {
       config,
       log,
+      sites,
       appender: new Appender(commands, keys, config, replicated && new ReplicaWriter(replicated, config)),
       history,
       rooms,
@@ -156,10 +158,9 @@ async function compose(
       authority,
       probes,
       doctorCounts: new DoctorCounts(commands, keys),
-      logInSession: user
+      logInSession: host
         ? undefined
-        : (req, res, next) =>
-            logInSession(req, res, (error?: unknown) => next(error && refusalOf(error, 'unsent'))),
+        : logInSessions(authority, sites, { secret, openStore, cookiePath: config.basePath || '/' }),
       isReady: async () =>
         tail.isReading(READY_WITHIN_MS) && (await answers(() => commands.exists(keys.epoch))),
     };
@@ -169,7 +170,8 @@ async function compose(
       { delivery, tail, presence, authority, redis: commands, keys, doctorCounts },
       log,
     );
-    await openLobby();
+    if (host && host.site !== MAIN_SITE) await sites.putNew(host.site);
+    await sites.get(MAIN_SITE);
     await tail.start();
     sweeper.start();
 

@@ -21,7 +21,12 @@ const rooms = z
   .transform((list) => (typeof list === 'string' ? list : list.join(',')))
   .optional();
 
-const posted = z.strictObject({ nonce, rooms, formToken: z.string().optional() });
+const posted = z.strictObject({
+  nonce,
+  rooms,
+  formToken: z.string().optional(),
+  site: z.string().optional(),
+});
 const framed = z.strictObject({ kind: z.literal('confirm'), nonce, rooms });
 
 function confirmationOf(read: { nonce?: string | undefined; rooms?: string | undefined }): Confirmation {

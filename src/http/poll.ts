@@ -1,7 +1,7 @@
 import type { Request, Response } from 'express';
 import { formatCursor } from '../chat/cursors.ts';
 import { Refusal } from '../chat/refusals.ts';
-import { MAIN_SITE, roomKey } from '../chat/rooms.ts';
+import { roomKey } from '../chat/rooms.ts';
 import type { CarrierName } from '../delivery/counts.ts';
 import type { Frame } from '../delivery/frame.ts';
 import type { Ending, Reader, Sink } from '../delivery/reader.ts';
@@ -67,7 +67,7 @@ export function poll(service: Service) {
     const waitMs = asked.number('wait', { min: 0, max: maxWaitS, otherwise: maxWaitS }) * 1000;
     const timers: NodeJS.Timeout[] = [];
     const ticket = authority.ticketOf(req);
-    const keys = asked.rooms.map((room) => roomKey(MAIN_SITE, room));
+    const keys = asked.rooms.map((room) => roomKey(ticket.site, room));
     let reader: Reader | undefined;
     let hasBegun = false;
     const { epoch, end } = delivery.window;

@@ -9,6 +9,7 @@ import type { Pace } from '../log/pace.ts';
 import type { Presence } from '../log/presence.ts';
 import type { LogReader } from '../log/read.ts';
 import type { RoomBook } from '../log/room-book.ts';
+import type { SiteBook } from '../log/site-book.ts';
 import type { Authority } from './authority.ts';
 import type { ProbePlaces } from './doctor-places.ts';
 
@@ -16,6 +17,7 @@ import type { ProbePlaces } from './doctor-places.ts';
 export interface Service {
   readonly config: EdgeConfig;
   readonly log: Log;
+  readonly sites: SiteBook;
   readonly appender: Appender;
   readonly history: LogReader;
   readonly rooms: RoomBook;
@@ -31,7 +33,7 @@ export interface Service {
   /** The doctor's: places for its probes, and counts of what it found. */
   readonly probes: ProbePlaces;
   readonly doctorCounts: DoctorCounts;
-  /** express-session, for logging in; undefined where a host application's own log-in is used. */
+  /** express-session, for logging in at the site that the request names; undefined where a host application's own log-in is used. */
   readonly logInSession: RequestHandler | undefined;
   /** Whether Redis answers and the tail reads. */
   isReady(): Promise<boolean>;

@@ -81,8 +81,8 @@ async function openSocket(
   head: Buffer,
 ): Promise<void> {
   const { config, authority } = service;
-  const asked = lastingAskedOf(req, config);
   const ticket = authority.ticketOf(req);
+  const asked = lastingAskedOf(ticket, config);
   const sink = new SocketSink(socket, config.stallMs);
   const { reader, begin } = enterLasting(service, ticket, sink, asked);
   let webSocket: WebSocket | undefined;

@@ -15,6 +15,7 @@
  * tl:{0}:whereabouts:<user>             zset     room the user is here in -> end of the latest lease
  * tl:{0}:name:<site>:<folded name>      string   the guest who bears it, for the session's life
  * tl:{0}:doctor                         hash     reports, carrier:…, proxy:…, <carrier>:<verdict> -> how often  what browsers' doctors found
+ * tl:sites                              hash     site -> its JSON              title, origins, guests, keys
  * tl:lease:<nonce>                      string   a stream confirmed by its client, expires
  * tl:pace:…                             string   rate-limiter-flexible's counters
  * tl:secret                             string   the session secret, where none is configured
@@ -25,6 +26,7 @@
  * Everything of the shard is addressed by `<site>/…`, so a user here is `<site>/<id>` as well.
  */
 import type { RoomKey } from '../chat/rooms.ts';
+import type { SiteName } from '../chat/sites.ts';
 
 /** A user among all sites: `<site>/<id>`. */
 export type UserKey = `${string}/${string}`;
@@ -39,6 +41,7 @@ export class Keys {
   readonly doctor: string;
   readonly presenceDue: string;
   readonly secret: string;
+  readonly sites: string;
   readonly sessionPrefix: string;
   readonly pacePrefix: string;
   /** Of comings and goings. */
@@ -54,6 +57,7 @@ export class Keys {
     this.doctor = `${this.#shard}:doctor`;
     this.presenceDue = `${this.#shard}:presence-due`;
     this.secret = `${namespace}:secret`;
+    this.sites = `${namespace}:sites`;
     this.sessionPrefix = `${namespace}:sess:`;
     this.pacePrefix = `${namespace}:pace`;
     this.presencePacePrefix = `${namespace}:pace-presence`;
@@ -67,7 +71,7 @@ export class Keys {
     return `${this.#shard}:sent:${room}:${user}:${clientId}`;
   }
 
-  rooms(site: string): string {
+  rooms(site: SiteName): string {
     return `${this.#shard}:rooms:${site}`;
   }
 
@@ -95,7 +99,7 @@ export class Keys {
     return `${this.#shard}:whereabouts:${user}`;
   }
 
-  name(site: string, foldedName: string): string {
+  name(site: SiteName, foldedName: string): string {
     return `${this.#shard}:name:${site}:${foldedName}`;
   }
 
