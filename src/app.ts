@@ -55,7 +55,7 @@ export function createRouter(service: Service, tellMetrics?: RequestHandler): Ro
   router.use(() => {
     throw new Refusal('not_found', 'There is nothing here.');
   });
-  router.use(refuse(service.log, service.delivery.counts));
+  router.use(refuse(service.log, service.counts));
   return router;
 }
 
@@ -115,7 +115,7 @@ function createApi(service: Service): Router {
   api.use(() => {
     throw new Refusal('not_found', 'There is no such route.');
   });
-  api.use(refuse(service.log, service.delivery.counts));
+  api.use(refuse(service.log, service.counts));
   return api;
 }
 

@@ -13,6 +13,7 @@ import type { Config } from '../src/config.ts';
 import { Window } from '../src/delivery/window.ts';
 import { type Authority, type Identity, type Ticket, userKeyOf } from '../src/http/authority.ts';
 import { confirmStream } from '../src/http/confirm.ts';
+import type { Shard } from '../src/http/service.ts';
 import { Keys } from '../src/log/keys.ts';
 import { Leases } from '../src/log/leases.ts';
 import { Pace } from '../src/log/pace.ts';
@@ -378,9 +379,13 @@ test('a confirmation that a log-out overtakes leaves nobody behind', async () =>
     renew: async () => {},
   } as Partial<Authority> as Authority;
   const leases = new Leases(redis.client, keys, 20_000);
-  const confirmed = confirmStream({ authority, leases, presence }, {} as Ticket, {
-    rooms: ['lobby' as never],
-  });
+  const confirmed = confirmStream(
+    { authority, leases, shardOf: () => ({ presence }) as Shard },
+    {} as Ticket,
+    {
+      rooms: ['lobby' as never],
+    },
+  );
   await expect(confirmed).rejects.toMatchObject({ code: 'no_session' });
   expect(await presence.list(room)).toMatchObject({ count: 0, people: [] });
 });

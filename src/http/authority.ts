@@ -7,12 +7,11 @@ import { Refusal } from '../chat/refusals.ts';
 import { MAIN_SITE, type SiteName } from '../chat/sites.ts';
 import { parseHostUser, type User } from '../chat/users.ts';
 import type { Address, UserKey } from '../log/keys.ts';
-import type { Names } from '../log/names.ts';
-import type { RoomBook } from '../log/room-book.ts';
 import type { SiteBook } from '../log/site-book.ts';
 import { refusalOf } from '../log/unreachable.ts';
 import { namedSiteOf } from './named-site.ts';
 import { whenReachable } from './reachable.ts';
+import type { Shard } from './service.ts';
 import { SessionCache } from './session-cache.ts';
 
 /** Who asks, as far as the request alone tells: enough to hear of a log-out from here on. */
@@ -109,19 +108,23 @@ export class SessionAuthority implements Authority {
   readonly #store: Store;
   readonly #secret: string;
   readonly #lifeMs: number;
-  readonly #names: Names;
-  readonly #rooms: RoomBook;
+  readonly #shardOf: (site: SiteName) => Pick<Shard, 'names' | 'rooms'>;
   readonly #sites: SiteBook;
   readonly #sessions = new SessionCache((sid) => this.#read(sid), KEEP_SESSIONS_MS, MAX_KEPT);
   /** Cookies whose signature was found good, with what follows from them. */
   readonly #tickets = new Map<string, CookieTicket>();
 
-  constructor(store: Store, secret: string, lifeMs: number, names: Names, rooms: RoomBook, sites: SiteBook) {
+  constructor(
+    store: Store,
+    secret: string,
+    lifeMs: number,
+    sites: SiteBook,
+    shardOf: (site: SiteName) => Pick<Shard, 'names' | 'rooms'>,
+  ) {
     this.#store = store;
     this.#secret = secret;
     this.#lifeMs = lifeMs;
-    this.#names = names;
-    this.#rooms = rooms;
+    this.#shardOf = shardOf;
     this.#sites = sites;
   }
 
@@ -175,8 +178,9 @@ export class SessionAuthority implements Authority {
       if (this.#store.touch) this.#store.touch(sid, session, () => resolve());
       else resolve();
     });
-    await this.#names.reserve(site, user.name, userKey, undefined);
-    await this.#rooms.renew(userKey, untilMs);
+    const { names, rooms } = this.#shardOf(site);
+    await names.reserve(site, user.name, userKey, undefined);
+    await rooms.renew(userKey, untilMs);
   }
 
   formTokenOf({ sid }: Ticket): string | undefined {

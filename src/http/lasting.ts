@@ -66,7 +66,8 @@ export function enterLasting(
   sink: LastingSink,
   { rooms, after, nonce, heartbeatMs, confirmWithinMs, isShort }: Asked,
 ): LastingReader {
-  const { config, authority, delivery, leases } = service;
+  const { config, authority, leases } = service;
+  const { delivery, rooms: book } = service.shardOf(ticket.site);
   const reader = delivery.enter({
     rooms,
     addresses: ticket.addresses,
@@ -89,7 +90,7 @@ export function enterLasting(
     });
   const begin = async (accept: () => void): Promise<void> => {
     const identity = await authority.identify(ticket);
-    await whenReachable(service.rooms.mustExist(rooms));
+    await whenReachable(book.mustExist(rooms));
     reader.listenTo(`user:${identity.userKey}`);
     const pulse = pulseOf(identity);
     await reader.begin(after, (cursor) => {

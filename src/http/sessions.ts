@@ -42,9 +42,10 @@ export async function enterAsGuest(
   req: Request,
   name: string,
 ): Promise<{ user: User; ticket: Ticket }> {
-  const { authority, names, sites } = service;
+  const { authority, sites } = service;
   const before = authority.ticketOf(req);
   const { site } = before;
+  const { names } = service.shardOf(site);
   if ((await whenReachable(sites.mustGet(site))).guests === 'refused') {
     throw new Refusal('guests_refused', 'Only users of the site itself may log in here.');
   }
@@ -88,10 +89,11 @@ export async function leave(service: Service, req: Request, res: Response): Prom
 
 /** Tells every process that the session has ended, and gives back what it held. */
 async function end(
-  { appender, authority, names, rooms, presence }: Service,
-  { sid }: Ticket,
+  { authority, shardOf }: Service,
+  { site, sid }: Ticket,
   identity: Identity | undefined,
 ): Promise<void> {
+  const { appender, names, rooms, presence } = shardOf(site);
   if (sid !== undefined) {
     authority.forget(sessionAddress(sid));
     await appender.announce(sessionAddress(sid), 'session-end');

@@ -28,7 +28,7 @@ export function stream(service: Service) {
       if (res.headersSent || res.destroyed) return;
       const refusal = toRefusal(error, log);
       if (refusal.status < 500 && refusal.status !== 429) throw refusal;
-      service.delivery.counts.refusals[refusal.code]++;
+      service.counts.refusals[refusal.code]++;
       sayGoodbye(service, req, res, refusal.code as EndingCode);
     }
   };
