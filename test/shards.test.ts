@@ -56,7 +56,9 @@ describe('shards', () => {
   });
 
   test('have each site for good, and about as many of them each', () => {
-    expect(['main', 'shop', 'club'].map((name) => shardIndexOf(parseSiteName(name), 64))).toEqual([21, 32, 12]);
+    expect(['main', 'shop', 'club'].map((name) => shardIndexOf(parseSiteName(name), 64))).toEqual([
+      21, 32, 12,
+    ]);
     const counts = Array.from({ length: 8 }, () => 0);
     for (let i = 0; i < 8000; i++)
       (counts[shardIndexOf(parseSiteName(randomBytes(6).toString('hex')), 8)] as number)++;

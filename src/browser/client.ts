@@ -190,7 +190,7 @@ export class ThroughlineClient {
   async connect(rooms: readonly string[] = []): Promise<Map<string, Page>> {
     const known = this.#hasEnded ? undefined : this.#user;
     const user = known ?? (await this.#insist(() => this.whoAmI()));
-    if (!user) throw new Refused('no_session', 'Log in first.');
+    if (!user) throw new Refused('no_session', 'Not logged in.');
     this.#hasEnded = false;
     await this.#openOutbox(user);
     if (this.#progress && !this.#feed) this.#start(this.#progress.cursor);
@@ -254,7 +254,7 @@ export class ThroughlineClient {
 
   /** Puts a message into the outbox, from where it is sent in order, and again until the service has it. */
   post(room: string, text: string): Pending {
-    if (!this.#outbox) throw new Error('Log in first.');
+    if (!this.#outbox) throw new Error('connect first');
     return this.#outbox.add(room, text);
   }
 
@@ -369,7 +369,7 @@ export class ThroughlineClient {
         });
       }
     }
-    throw new Refused('closed', 'Closed.');
+    throw new Refused('closed', 'Closed');
   }
 
   /** Rooms are added one after the other, so that each begins where the others stand by then. */
