@@ -6,6 +6,7 @@ import { showChatPage } from './http/chat-page.ts';
 import { confirm } from './http/confirm.ts';
 import { echoRequest, probePoll, probeStream, takeReport } from './http/doctor.ts';
 import { tellHistory } from './http/history.ts';
+import { onlyMainSite } from './http/named-site.ts';
 import { checkOrigin } from './http/origin.ts';
 import { tellPeople } from './http/people.ts';
 import {
@@ -54,7 +55,7 @@ export function createRouter(service: Service, tellMetrics?: RequestHandler): Ro
   router.use(() => {
     throw new Refusal('not_found', 'There is nothing here.');
   });
-  router.use(refuse(service.log, service.delivery.counts));
+  router.use(refuse(service.log, service.counts));
   return router;
 }
 
@@ -114,7 +115,7 @@ function createApi(service: Service): Router {
   api.use(() => {
     throw new Refusal('not_found', 'There is no such route.');
   });
-  api.use(refuse(service.log, service.delivery.counts));
+  api.use(refuse(service.log, service.counts));
   return api;
 }
 
@@ -127,6 +128,7 @@ function createPlain(service: Service): Router {
     next();
   });
   plain.use(helmet(PLAIN_POLICY), express.urlencoded({ limit: FORM_BYTES, inflate: false, extended: false }));
+  plain.use(onlyMainSite);
   plain.route('/').get(showLobby).all(only('GET'));
   plain.route('/:room').get(showRoom(service, printer)).all(only('GET'));
   plain

@@ -2,11 +2,13 @@ import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Router } from 'express';
 import { pino } from 'pino';
+import { MAIN_SITE, parseSiteName, type SiteName } from './chat/sites.ts';
 import { type Config, DEFAULTS } from './config.ts';
 import type { UserHook } from './http/authority.ts';
 import { ownPathOf } from './http/socket.ts';
 import type { Log } from './log/logger.ts';
-import { openService } from './open-service.ts';
+import { StartError } from './log/start-error.ts';
+import { type Host, openService } from './open-service.ts';
 
 /** Settings as in the README's table (camelCase), and what only an embedding application can give. */
 export interface ThroughlineOptions extends Partial<Config> {
@@ -15,6 +17,8 @@ export interface ThroughlineOptions extends Partial<Config> {
    * Throughline keeps no sessions and never touches `req.session`. Without it guests log in by `POST /api/session`.
    */
   readonly user?: UserHook;
+  /** With `user`: the site that its users talk in, `main` by default. Made if there is none of that name. */
+  readonly site?: string;
   readonly log?: Log;
 }
 
@@ -41,11 +45,14 @@ export interface Throughline {
  */
 export async function createThroughline({
   user,
+  site,
   log,
   ...settings
 }: ThroughlineOptions = {}): Promise<Throughline> {
   const config: Config = { ...DEFAULTS, ...settings };
-  const service = await openService(config, log ?? pino({ level: config.logLevel }), { user });
+  const service = await openService(config, log ?? pino({ level: config.logLevel }), {
+    host: hostOf(user, site),
+  });
   return {
     router: service.router,
     upgrade: (req, socket, head) => {
@@ -59,4 +66,18 @@ export async function createThroughline({
   };
 }
 
-export { StartError } from './log/start-error.ts';
+function hostOf(user: UserHook | undefined, site: string | undefined): Host | undefined {
+  if (user) return { user, site: site === undefined ? MAIN_SITE : nameOf(site) };
+  if (site !== undefined) throw new StartError('site needs user: without it requests name their site.');
+  return undefined;
+}
+
+function nameOf(site: string): SiteName {
+  try {
+    return parseSiteName(site);
+  } catch (error) {
+    throw new StartError((error as Error).message);
+  }
+}
+
+export { StartError };

@@ -1,58 +1,53 @@
 import { RedisStore } from 'connect-redis';
 import type { Router } from 'express';
-import session from 'express-session';
 import { createRouter } from './app.ts';
-import { MAIN_SITE, siteOf } from './chat/rooms.ts';
+import { MAIN_SITE, type SiteName } from './chat/sites.ts';
 import type { Config } from './config.ts';
-import { Delivery } from './delivery/delivery.ts';
-import {
-  type Authority,
-  HostAuthority,
-  SESSION_COOKIE,
-  SessionAuthority,
-  type UserHook,
-  userKeyOf,
-} from './http/authority.ts';
+import { newCounts } from './delivery/counts.ts';
+import { type Authority, HostAuthority, SessionAuthority, type UserHook } from './http/authority.ts';
 import { ProbePlaces } from './http/doctor-places.ts';
+import { logInSessions } from './http/log-in-sessions.ts';
 import type { Service } from './http/service.ts';
 import { type TakeUpgrade, takeUpgrades } from './http/socket.ts';
-import { Appender } from './log/append.ts';
 import { connect } from './log/connections.ts';
 import { DoctorCounts } from './log/doctor-counts.ts';
 import { startEmbeddedRedis } from './log/embedded-redis.ts';
 import { Keys } from './log/keys.ts';
 import { Leases } from './log/leases.ts';
 import { type Log, withoutCommand } from './log/logger.ts';
-import { Names } from './log/names.ts';
 import { Pace } from './log/pace.ts';
-import { Presence } from './log/presence.ts';
-import { LogReader } from './log/read.ts';
 import { parseRedisAddress, type RedisAddress } from './log/redis-address.ts';
-import { ReplicaWriter } from './log/replicated.ts';
-import { RoomBook } from './log/room-book.ts';
+import type { RedisClient } from './log/redis-client.ts';
 import { sharedSecret } from './log/secret.ts';
+import { keepShards, shardIndexOf, tagsOf } from './log/shards.ts';
+import { SiteBook } from './log/site-book.ts';
 import { StartError } from './log/start-error.ts';
-import { Sweeper } from './log/sweeper.ts';
-import { Tail } from './log/tail.ts';
-import { refusalOf } from './log/unreachable.ts';
 import { type OpenMetrics, openMetrics } from './metrics/open-metrics.ts';
+import { type OpenShard, openShard } from './open-shard.ts';
 
 /** A service that runs, without a server of its own. */
 export interface OpenService {
   readonly router: Router;
   /** For a server's `upgrade` event. */
   readonly upgrade: TakeUpgrade;
-  readonly delivery: Delivery;
+  /** How many readers it has now. */
+  readonly readers: number;
   /** Where the metrics are scraped, if they have a port of their own. */
   readonly metricsUrl: string | undefined;
   /** Ends all readers, with `bye`. */
   endReaders(): void;
-  /** Stops the tail and leaves Redis (and stops it, if it is our own). */
+  /** Stops the tails and leaves Redis (and stops it, if it is our own). */
   close(): Promise<void>;
 }
 
+/** An application's own log-in, and the site that all its users belong to. */
+export interface Host {
+  readonly user: UserHook;
+  readonly site: SiteName;
+}
+
 interface OpenOptions {
-  readonly user?: UserHook | undefined;
+  readonly host?: Host | undefined;
   /** Gives up the start, which takes minutes where a private Redis has gigabytes to load. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -67,7 +62,7 @@ const MAX_PROBES = 200;
 export async function openService(
   config: Config,
   log: Log,
-  { user, signal }: OpenOptions = {},
+  { host, signal }: OpenOptions = {},
 ): Promise<OpenService> {
   const embedded =
     config.redisUrl === undefined
@@ -75,7 +70,7 @@ export async function openService(
       : undefined;
   const address = embedded ? { path: embedded.socketPath } : addressOf(config.redisUrl as string);
   try {
-    return await compose(config, log, user, address, async () => embedded?.close());
+    return await compose(config, log, host, address, async () => embedded?.close());
   } catch (error) {
     await embedded?.close();
     throw error;
@@ -85,107 +80,105 @@ export async function openService(
 async function compose(
   config: Config,
   log: Log,
-  user: UserHook | undefined,
+  host: Host | undefined,
   address: RedisAddress,
   closeRedis: () => Promise<void>,
 ): Promise<OpenService> {
   const connections = await connect(address, log, {
     replicas: config.durability === 'replica' ? config.replicas : undefined,
+    shards: config.shards,
   });
-  const { commands, reads, replicated } = connections;
+  const { commands, tails } = connections;
   let metrics: OpenMetrics | undefined;
   try {
     const keys = new Keys(config.namespace);
-    const names = new Names(commands, keys, config.sessionTtlMs);
-    const rooms = new RoomBook(commands, keys, config.maxRooms);
+    await keepShards(commands, keys, config.shards);
+    const counts = newCounts();
     const presencePace = new Pace(commands, keys.presencePacePrefix, COMINGS_AND_GOINGS);
-    const presence = new Presence(commands, keys, presencePace, config);
-    const openLobby = () => rooms.open(MAIN_SITE);
-    const history = new LogReader(reads, keys);
-    const delivery = new Delivery(history, config, {
-      refilled: (reason) => {
-        presence.forgetAll();
-        if (reason !== 'rollback') return;
-        openLobby().catch((error) =>
-          log.error({ err: withoutCommand(error) }, 'the lobby couldn’t be opened again'),
-        );
-      },
-      failed: (error) => log.error({ err: withoutCommand(error) }, 'telling a reader failed; it was ended'),
-    });
-    const tail = new Tail(connections.tail, keys, log, config, delivery);
-    delivery.suspectRollback = () => tail.suspect();
-    delivery.heardPresence = (room, user, isHere) => {
-      if (!isHere) presence.forget(room, userKeyOf(siteOf(room), user));
-    };
-    const sweeper = new Sweeper(commands, presence, log, config.leaseMs / 2);
+    const shards = tagsOf(config.shards).map((tag, i) =>
+      openShard(
+        {
+          connections,
+          tail: tails[i] as RedisClient,
+          keys: new Keys(config.namespace, tag),
+          counts,
+          presencePace,
+          log,
+        },
+        config,
+        {
+          wentBack: () => {
+            Promise.all([commands.set(keys.shards, config.shards, 'NX'), sites.reopen()]).catch((error) =>
+              log.error({ err: withoutCommand(error) }, 'the lobbies couldn’t be opened again'),
+            );
+          },
+          sessionEnded: (address) => authority.forget(address),
+        },
+      ),
+    );
+    const shardOf = (site: SiteName) => shards[shardIndexOf(site, shards.length)] as OpenShard;
+    const sites = new SiteBook(commands, keys, (site) => shardOf(site).rooms.open(site));
 
     const secret = config.sessionSecret ?? (await sharedSecret(commands, keys));
-    const store = new RedisStore({
-      client: commands,
-      prefix: keys.sessionPrefix,
-      ttl: Math.ceil(config.sessionTtlMs / 1000),
-    });
-    const authority: Authority = user
-      ? new HostAuthority(user)
-      : new SessionAuthority(store, secret, config.sessionTtlMs, names, rooms);
-    delivery.heardSessionEnd = (address) => authority.forget(address);
-    const logInSession = session({
-      name: SESSION_COOKIE,
-      secret,
-      store,
-      resave: false,
-      saveUninitialized: false,
-      cookie: { httpOnly: true, sameSite: 'lax', secure: 'auto', path: config.basePath || '/' },
-    });
+    const openStore = () =>
+      new RedisStore({
+        client: commands,
+        prefix: keys.sessionPrefix,
+        ttl: Math.ceil(config.sessionTtlMs / 1000),
+      });
+    const authority: Authority = host
+      ? new HostAuthority(host.user, host.site)
+      : new SessionAuthority(openStore(), secret, config.sessionTtlMs, sites, shardOf);
     const probes = new ProbePlaces(MAX_PROBES);
     const service: Service = {
       config,
       log,
-      appender: new Appender(commands, keys, config, replicated && new ReplicaWriter(replicated, config)),
-      history,
-      rooms,
-      names,
+      sites,
+      shardOf,
       leases: new Leases(commands, keys, config.leaseMs),
-      presence,
       presencePace,
       pace: new Pace(commands, keys.pacePrefix, {
         burst: config.postBurst,
         perSecond: config.postsPerSecond,
       }),
-      delivery,
+      counts,
       authority,
       probes,
       doctorCounts: new DoctorCounts(commands, keys),
-      logInSession: user
+      logInSession: host
         ? undefined
-        : (req, res, next) =>
-            logInSession(req, res, (error?: unknown) => next(error && refusalOf(error, 'unsent'))),
+        : logInSessions(authority, sites, { secret, openStore, cookiePath: config.basePath || '/' }),
       isReady: async () =>
-        tail.isReading(READY_WITHIN_MS) && (await answers(() => commands.exists(keys.epoch))),
+        shards.every(({ tail }) => tail.isReading(READY_WITHIN_MS)) &&
+        (await answers(() => Promise.all(shards.map(({ keys }) => commands.exists(keys.epoch))))),
     };
     const { doctorCounts } = service;
-    metrics = await openMetrics(
-      config,
-      { delivery, tail, presence, authority, redis: commands, keys, doctorCounts },
-      log,
-    );
-    await openLobby();
-    await tail.start();
-    sweeper.start();
+    metrics = await openMetrics(config, { shards, counts, authority, redis: commands, doctorCounts }, log);
+    if (host && host.site !== MAIN_SITE) await sites.putNew(host.site);
+    await sites.get(MAIN_SITE);
+    const stop = () => Promise.all(shards.map((shard) => shard.stop()));
+    try {
+      await Promise.all(shards.map((shard) => shard.start()));
+    } catch (error) {
+      await stop();
+      throw error;
+    }
 
     let closing: Promise<void> | undefined;
     return {
       router: createRouter(service, metrics?.tell),
       upgrade: takeUpgrades(service),
-      delivery,
+      get readers() {
+        return shards.reduce((sum, { delivery }) => sum + delivery.hub.size, 0);
+      },
       metricsUrl: metrics?.url,
       endReaders: () => {
-        delivery.endEveryone('shutting_down', config.byeSpreadMs);
+        for (const { delivery } of shards) delivery.endEveryone('shutting_down', config.byeSpreadMs);
         probes.endAll();
       },
       close: () => {
         metrics?.close();
-        closing ??= Promise.all([tail.stop(), sweeper.stop()]).then(async () => {
+        closing ??= stop().then(async () => {
           connections.close();
           await closeRedis();
         });

@@ -68,7 +68,7 @@ export async function startServer(config: Config, log: Log, signal?: AbortSignal
     return {
       url: `${tls ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${port}${config.basePath}`,
       get readers() {
-        return service.delivery.hub.size;
+        return service.readers;
       },
       redirectUrl: redirect && `http://${host}:${(redirect.address() as AddressInfo).port}`,
       metricsUrl: service.metricsUrl,

@@ -152,6 +152,7 @@ describe('the layers', () => {
     ['http'],
     ['metrics'],
     ['app'],
+    ['open-shard'],
     ['open-service'],
     ['server', 'library'],
     ['workers'],

@@ -1,7 +1,12 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import type { RoomKey } from '../src/chat/rooms.ts';
+import { newSite, parseSiteName } from '../src/chat/sites.ts';
 import type { Config } from '../src/config.ts';
+import { connect } from '../src/log/connections.ts';
 import { Keys } from '../src/log/keys.ts';
+import { parseRedisAddress } from '../src/log/redis-address.ts';
+import { shardIndexOf, tagsOf } from '../src/log/shards.ts';
+import { SiteBook } from '../src/log/site-book.ts';
 import type { RunningServer } from '../src/server.ts';
 import { carriers } from './support/carriers.ts';
 import { TestCluster } from './support/redis-cluster.ts';
@@ -82,6 +87,52 @@ test('presence, names, rooms and memberships hold over slots', async () => {
   ]);
   await expect(Person.logIn(person.url, person.user.name)).rejects.toThrow('409');
 });
+
+/** One site of each of so many shards. */
+async function putSites(namespace: string, shards: number): Promise<string[]> {
+  const connections = await connect(parseRedisAddress(cluster.url), { warn: () => {} } as never);
+  const book = new SiteBook(connections.commands, new Keys(namespace));
+  const names = Array.from({ length: 100 }, (_, i) => parseSiteName(`site-${i}`));
+  const sites = tagsOf(shards).map((_, shard) => names.find((name) => shardIndexOf(name, shards) === shard));
+  for (const site of sites) await book.put(newSite(site as (typeof names)[0]));
+  connections.close();
+  return sites as string[];
+}
+
+test.each(['master', 'replica'])(
+  'as many shards as masters lie one on each, and each site is told its own once and in order (durability: %s)',
+  async (durability) => {
+    const shards = 3;
+    const { config, persons } = await serve({ shards, durability });
+    const sites = await putSites(config.namespace, shards);
+    const journals = tagsOf(shards).map((tag) => new Keys(config.namespace, tag).journal);
+    const masters = await Promise.all(journals.map(async (key) => (await cluster.serving(key)).master.port));
+    expect(new Set(masters).size).toBe(shards);
+    const talks = [];
+    for (const site of sites) {
+      const person = await Person.logIn(persons[0].url, 'Ada', site);
+      const both = [person, person.at(persons[1].url)];
+      const { cursor } = await person.history();
+      talks.push({
+        person,
+        listeners: carriers.map((carrier) => new Listener(carrier, both, ['lobby'], cursor)),
+      });
+    }
+    for (let i = 0; i < 20; i++) {
+      await Promise.all(talks.map(({ person }) => person.post(`${person.site} ${i}`)));
+      if (i === 10)
+        for (const { listeners } of talks) for (const listener of listeners) await listener.drop();
+    }
+    for (const { person, listeners } of talks) {
+      for (const listener of listeners) {
+        await waitFor(`all over ${listener.name}`, () => listener.texts.length >= 20);
+        expect(listener.texts).toEqual(Array.from({ length: 20 }, (_, i) => `${person.site} ${i}`));
+      }
+    }
+    await Promise.all(talks.flatMap(({ listeners }) => listeners.map((listener) => listener.stop())));
+  },
+  60_000,
+);
 
 test('a master that hands over to its replica under traffic costs nobody a word', async () => {
   const { keys, persons } = await serve();

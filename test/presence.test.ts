@@ -8,10 +8,12 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { compareIds, type StreamId } from '../src/chat/ids.ts';
 import { Refusal } from '../src/chat/refusals.ts';
 import type { RoomKey } from '../src/chat/rooms.ts';
+import { MAIN_SITE } from '../src/chat/sites.ts';
 import type { Config } from '../src/config.ts';
 import { Window } from '../src/delivery/window.ts';
 import { type Authority, type Identity, type Ticket, userKeyOf } from '../src/http/authority.ts';
 import { confirmStream } from '../src/http/confirm.ts';
+import type { Shard } from '../src/http/service.ts';
 import { Keys } from '../src/log/keys.ts';
 import { Leases } from '../src/log/leases.ts';
 import { Pace } from '../src/log/pace.ts';
@@ -356,14 +358,14 @@ function bare(presenceListed = 100) {
     new Presence(redis.client, keys, pace, { leaseMs: 20_000, presenceListed, journalEntries: 1000 });
   const room = 'main/lobby' as RoomKey;
   const user = { id: 'u', name: 'U', guest: true };
-  return { keys, open, room, user, userKey: userKeyOf('main', user) };
+  return { keys, open, room, user, userKey: userKeyOf(MAIN_SITE, user) };
 }
 
 test('a confirmation that a log-out overtakes leaves nobody behind', async () => {
   const { keys, open, room, user, userKey } = bare();
   await redis.client.hset(keys.room(room), 'title', 'Lobby');
   const presence = open();
-  const identity = { site: 'main', user, userKey, holder: 'h', untilMs: 0 } satisfies Identity;
+  const identity = { site: MAIN_SITE, user, userKey, holder: 'h', untilMs: 0 } satisfies Identity;
   let isKnown = true;
   const authority = {
     isTicketLasting: true,
@@ -377,9 +379,13 @@ test('a confirmation that a log-out overtakes leaves nobody behind', async () =>
     renew: async () => {},
   } as Partial<Authority> as Authority;
   const leases = new Leases(redis.client, keys, 20_000);
-  const confirmed = confirmStream({ authority, leases, presence }, {} as Ticket, {
-    rooms: ['lobby' as never],
-  });
+  const confirmed = confirmStream(
+    { authority, leases, shardOf: () => ({ presence }) as Shard },
+    {} as Ticket,
+    {
+      rooms: ['lobby' as never],
+    },
+  );
   await expect(confirmed).rejects.toMatchObject({ code: 'no_session' });
   expect(await presence.list(room)).toMatchObject({ count: 0, people: [] });
 });

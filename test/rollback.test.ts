@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { StreamId } from '../src/chat/ids.ts';
 import type { RoomKey } from '../src/chat/rooms.ts';
+import { MAIN_SITE } from '../src/chat/sites.ts';
 import { Delivery } from '../src/delivery/delivery.ts';
 import type { Frame } from '../src/delivery/frame.ts';
 import type { Sink } from '../src/delivery/reader.ts';
@@ -59,7 +60,7 @@ test('a cursor ahead of this process’ window is no rollback, and nothing at or
   const config = testConfig(redis);
   const keys = new Keys(config.namespace);
   const room = 'main/lobby' as RoomKey;
-  await new RoomBook(redis.client, keys, 10).open('main');
+  await new RoomBook(redis.client, keys, 10).open(MAIN_SITE);
   const appender = new Appender(redis.client, keys, config);
   const say = (text: string) =>
     appender.post(room, 'main/ada', { id: 'ada', name: 'Ada', guest: false }, { text });

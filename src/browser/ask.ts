@@ -27,16 +27,23 @@ export interface Access {
   /** Its base URL or base path, without a slash at the end; '' is the root of the page's origin. */
   readonly url: string;
   readonly fetch: typeof fetch;
+  /** What names the site in a query, `site=…&`; '' for `main`. */
+  readonly site: string;
+}
+
+/** The URL of a route of the API. */
+export function urlOf({ url, site }: Access, path: string): string {
+  return `${url}/api${path}${site && (path.includes('?') ? '&' : '?') + site}`;
 }
 
 /** What the service's codes look like; a gateway's JSON error has another. A test holds the table of refusals to it. */
 const CODES =
-  /^(no_session|\w+_(body|field|refused|found|allowed|taken|exists|reused|user|rooms|large|type|fast)|internal|unavailable|unsure)$/;
+  /^(no_\w+|\w+_(body|field|refused|found|allowed|taken|exists|reused|user|rooms|large|type|fast)|internal|unavailable|unsure)$/;
 const ANSWER_WITHIN_MS = 15_000;
 
 /** Sends a request; the answer's head is waited for, not its body. `unreachable` if there is none. */
 export async function send(
-  { url, fetch }: Access,
+  access: Access,
   path: string,
   { body, accept, signal }: { body?: object | undefined; accept?: string; signal: AbortSignal },
 ): Promise<Response> {
@@ -44,7 +51,7 @@ export async function send(
   if (body) headers['Content-Type'] = 'application/json';
   if (accept) headers['Accept'] = accept;
   try {
-    return await fetch(url + path, {
+    return await access.fetch(urlOf(access, path), {
       method: body ? 'POST' : 'GET',
       // Otherwise a browser lets equal requests wait for one another, for the sake of its cache.
       cache: 'no-store',
@@ -81,14 +88,14 @@ export function refusalOf(text: string, status: number, retryAfter?: string | nu
     // Not ours.
   }
   const waitMs = status === 429 || status === 503 ? asked * 1000 : 0;
-  return new Refused('blocked', `Something else answered (${status}).`, status, waitMs || undefined);
+  return new Refused('blocked', 'Something else answered.', status, waitMs || undefined);
 }
 
 interface Question {
   /** Makes it a POST. */
   readonly body?: object | undefined;
   readonly withinMs?: number;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Asks for JSON. Rejects with `Refused`. */

@@ -18,11 +18,11 @@ export interface LineListener {
 /** What a connection asks for, over whichever carrier. */
 export interface Asking {
   readonly access: Access;
-  readonly WebSocket: WebSocketLike | undefined;
+  readonly WebSocket?: WebSocketLike | undefined;
   readonly rooms: readonly string[];
   /** The cursor to go on from, asked for before each request. */
   readonly after: () => string;
-  readonly heartbeatMs: number | undefined;
+  readonly heartbeatMs?: number | undefined;
 }
 
 /** A connection that is open, or about to be. */

@@ -44,6 +44,8 @@ export interface People {
 export interface ClientOptions {
   /** The service's base URL or base path, without a slash at the end. Default: the root of the page's origin. */
   readonly url?: string;
+  /** The site whose chat it is; default: `main`. */
+  readonly site?: string;
   /** Goes on from here instead of from each room's history. */
   readonly cursor?: string;
   /** Longest quiet on a stream, in ms, 1,000 at least; default: the service's own. */
@@ -114,7 +116,8 @@ export class ThroughlineClient {
   constructor(options: ClientOptions = {}) {
     this.#options = options;
     const fetch = options.fetch ?? ((input, init) => globalThis.fetch(input, init));
-    this.#access = { url: options.url ?? '', fetch };
+    const { url = '', site = 'main' } = options;
+    this.#access = { url, fetch, site: site === 'main' ? '' : `site=${site}&` };
     this.#stopListening = listenForWakeUps(this);
   }
 
@@ -187,7 +190,7 @@ export class ThroughlineClient {
   async connect(rooms: readonly string[] = []): Promise<Map<string, Page>> {
     const known = this.#hasEnded ? undefined : this.#user;
     const user = known ?? (await this.#insist(() => this.whoAmI()));
-    if (!user) throw new Refused('no_session', 'Nobody is logged in.');
+    if (!user) throw new Refused('no_session', 'Not logged in.');
     this.#hasEnded = false;
     await this.#openOutbox(user);
     if (this.#progress && !this.#feed) this.#start(this.#progress.cursor);
@@ -322,7 +325,7 @@ export class ThroughlineClient {
   }
 
   #ask<T>(path: string, body?: object): Promise<T> {
-    return ask(this.#access, `/api${path}`, { body });
+    return ask(this.#access, path, { body });
   }
 
   /** Another user has another connection, another outbox, and stands nowhere yet. */
@@ -366,7 +369,7 @@ export class ThroughlineClient {
         });
       }
     }
-    throw new Refused('closed', 'It was closed.');
+    throw new Refused('closed', 'Closed');
   }
 
   /** Rooms are added one after the other, so that each begins where the others stand by then. */
@@ -438,7 +441,7 @@ export class ThroughlineClient {
     const shared = shareFeed({
       open,
       listener,
-      scope: `${this.#access.url}#${this.#user?.id}`,
+      scope: `${this.#access.url}#${this.#access.site}${this.#user?.id}`,
       catchUp: (rooms, after) => this.#catchUp(rooms, after),
       BroadcastChannel: globalThis.BroadcastChannel,
       locks: navigator.locks,
@@ -452,10 +455,8 @@ export class ThroughlineClient {
   async #catchUp(rooms: readonly string[], after: string) {
     const asking = {
       access: this.#access,
-      WebSocket: undefined,
       rooms,
       after: () => after,
-      heartbeatMs: undefined,
     };
     const answer = await pollOnce(asking, 0, false);
     const events = placed(answer).filter((one): one is typeof one & { event: News } => 'room' in one.event);
@@ -540,7 +541,7 @@ export class ThroughlineClient {
     this.#keptIn = store.kind;
     this.#outbox = openOutbox({
       store,
-      user: user.id,
+      user: this.#access.site + user.id,
       owner: tabName(),
       send: async ({ room, text, clientId }) => {
         // Whoever is logged in by now must be who wrote it.

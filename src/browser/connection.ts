@@ -271,7 +271,7 @@ export class Connection implements Feed {
     const { nonce, leaseMs = 0, confirmAt = 0 } = opened;
     if (!nonce || this.#now() < confirmAt) return;
     opened.confirmAt = this.#now() + leaseMs / 3;
-    ask(this.#options.access, '/api/confirm', { body: { nonce, rooms: this.#rooms } }).catch(() => {
+    ask(this.#options.access, '/confirm', { body: { nonce, rooms: this.#rooms } }).catch(() => {
       opened.confirmAt = 0;
       setTimeout(() => this.#opened.has(opened.line.id) && this.#confirm(opened), CONFIRM_AGAIN_MS);
     });
@@ -279,7 +279,7 @@ export class Connection implements Feed {
 
   #renew(): void {
     if (this.#ladder.main?.rung.endsWith('poll'))
-      ask(this.#options.access, '/api/confirm', { body: {} }).catch(() => {});
+      ask(this.#options.access, '/confirm', { body: {} }).catch(() => {});
   }
 
   #tellState(): void {

@@ -12,12 +12,12 @@ export function openStream(isPost: boolean, asking: Asking, listener: LineListen
   const run = async (): Promise<LineEnd> => {
     const query = queryOf(asking, { confirm: '1' });
     const response = isPost
-      ? await send(asking.access, `/api/stream?t=${Math.random()}`, {
+      ? await send(asking.access, `/stream?t=${Math.random()}`, {
           body: fieldsOf(query),
           accept: 'application/octet-stream',
           signal: stop.signal,
         })
-      : await send(asking.access, `/api/stream?${query}`, {
+      : await send(asking.access, `/stream?${query}`, {
           accept: 'text/event-stream',
           signal: stop.signal,
         });

@@ -19,7 +19,7 @@ export interface Pending {
 
 export interface OutboxOptions {
   readonly store: OutboxStore;
-  /** The id of the user whose posts these are. */
+  /** Whose posts these are: the user, among all sites. */
   readonly user: string;
   /** Names this tab, the same after a reload. */
   readonly owner: string;

@@ -38,9 +38,9 @@ export async function pollOnce(
   signal?: AbortSignal,
 ): Promise<Answer> {
   const query = queryOf(asking, { wait: seconds(waitMs), ...(isDripping && { drip: '1' }) });
-  const answer = await ask<Answer | { error: unknown }>(asking.access, `/api/poll?${query}`, {
+  const answer = await ask<Answer | { error: unknown }>(asking.access, `/poll?${query}`, {
     withinMs: waitMs + SLACK_MS,
-    ...(signal && { signal }),
+    signal,
   });
   if (answer && 'cursor' in answer) return answer;
   // A dripping poll has told its status before it knew.

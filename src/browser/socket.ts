@@ -1,3 +1,4 @@
+import { urlOf } from './ask.ts';
 import {
   type Asking,
   endOfBye,
@@ -9,10 +10,9 @@ import {
 
 /** A stream over a WebSocket. [spec] WHATWG WebSockets: why a handshake failed isn't told to script. */
 export function openSocket(Socket: WebSocketLike, asking: Asking, listener: LineListener): OpenLine {
-  const base = new URL(`${asking.access.url}/`, globalThis.document?.baseURI);
-  const url = new URL(`api/socket?${queryOf(asking, { confirm: '1' })}`, base);
-  url.protocol = url.protocol.replace('http', 'ws');
-  const socket = new Socket(url.href);
+  const path = `/socket?${queryOf(asking, { confirm: '1' })}`;
+  const { href } = new URL(urlOf(asking.access, path), globalThis.document?.baseURI);
+  const socket = new Socket(href.replace('http', 'ws'));
   let isOver = false;
   let hasTold = false;
   const finish = (end: Parameters<LineListener['ended']>[0]) => {

@@ -33,6 +33,7 @@ const draft = z.strictObject({
   clientId: clientId.optional(),
   user: z.string('must be a string').optional(),
   formToken: z.string().optional(),
+  site: z.string().optional(),
 });
 
 const keyed = z.object({ clientId });

@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import { parse } from './parsing.ts';
 import { Refusal } from './refusals.ts';
+import type { SiteName } from './sites.ts';
+import { slug } from './slugs.ts';
 import { isOneLine, lengthOf } from './text.ts';
 
 declare const brand: unique symbol;
@@ -10,9 +12,6 @@ export type RoomName = string & { readonly [brand]: 'RoomName' };
 
 /** A room among all sites: `<site>/<room>`. */
 export type RoomKey = string & { readonly [brand]: 'RoomKey' };
-
-/** The site of a service that serves one alone. */
-export const MAIN_SITE = 'main';
 
 /** The room that is always there. */
 export const LOBBY = 'lobby' as RoomName;
@@ -25,14 +24,10 @@ export interface Room {
   readonly members: number;
 }
 
-const SHAPE = /^[a-z0-9][a-z0-9_-]{0,63}$/;
 const MAX_TITLE_CHARACTERS = 200;
 const MAX_ROOMS_A_REQUEST = 50;
 
-const roomName = z
-  .string('must be a string')
-  .regex(SHAPE, 'must be 1 to 64 of a-z, 0-9, _ and -, and begin with a letter or digit')
-  .transform((name) => name as RoomName);
+const roomName = slug.transform((name) => name as RoomName);
 
 const roomDraft = z.strictObject({
   room: roomName,
@@ -46,6 +41,7 @@ const roomDraft = z.strictObject({
     )
     .optional(),
   formToken: z.string().optional(),
+  site: z.string().optional(),
 });
 
 /** Made once: a schema is compiled when it is first used, which costs more than all else a post does. */
@@ -76,13 +72,13 @@ export function parseRoomList(list: string): RoomName[] {
 }
 
 /** A room's key among all sites. */
-export function roomKey(site: string, room: RoomName): RoomKey {
+export function roomKey(site: SiteName, room: RoomName): RoomKey {
   return `${site}/${room}` as RoomKey;
 }
 
 /** The site that a room belongs to. */
-export function siteOf(key: RoomKey): string {
-  return key.slice(0, key.indexOf('/'));
+export function siteOf(key: RoomKey): SiteName {
+  return key.slice(0, key.indexOf('/')) as SiteName;
 }
 
 /** The name by which its own site knows the room. */

@@ -22,7 +22,11 @@ const displayName = z
     `must have at most ${MAX_NAME_CHARACTERS} characters`,
   );
 
-const guestLogIn = z.strictObject({ name: displayName, formToken: z.string().optional() });
+const guestLogIn = z.strictObject({
+  name: displayName,
+  formToken: z.string().optional(),
+  site: z.string().optional(),
+});
 
 /** Reads the log-in of a guest, `{name}`. Refusal: `invalid_field`. */
 export function parseGuestLogIn(body: unknown): { name: string } {

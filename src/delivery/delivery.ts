@@ -8,7 +8,7 @@ import type { Address } from '../log/keys.ts';
 import type { LogReader, Page } from '../log/read.ts';
 import type { RefillReason, TailListener } from '../log/tail.ts';
 import { refusalOf } from '../log/unreachable.ts';
-import { newCounts } from './counts.ts';
+import { type Counts, newCounts } from './counts.ts';
 import { Hub } from './hub.ts';
 import { type Ending, Reader, type Sink, type Surroundings } from './reader.ts';
 import { Window } from './window.ts';
@@ -43,7 +43,7 @@ const READERS_A_TURN = 256;
 export class Delivery implements TailListener, Surroundings {
   readonly window: Window;
   readonly hub = new Hub();
-  readonly counts = newCounts();
+  readonly counts: Counts;
   readonly pageEntries: number;
   readonly #log: LogReader;
   readonly #limit: ReturnType<typeof pLimit>;
@@ -61,7 +61,14 @@ export class Delivery implements TailListener, Surroundings {
   /** Told of every session that ended, before its readers are; without an address: any may have, unheard. */
   heardSessionEnd: (address?: Address) => void = () => {};
 
-  constructor(log: LogReader, options: DeliveryOptions, events: DeliveryEvents) {
+  /** `counts` may be those of several. */
+  constructor(
+    log: LogReader,
+    options: DeliveryOptions,
+    events: DeliveryEvents,
+    counts: Counts = newCounts(),
+  ) {
+    this.counts = counts;
     this.window = new Window(options);
     this.pageEntries = options.pageEntries;
     this.#log = log;

@@ -4,26 +4,28 @@ import { unsign } from 'cookie-signature';
 import type { Request } from 'express';
 import type { Store } from 'express-session';
 import { Refusal } from '../chat/refusals.ts';
-import { MAIN_SITE } from '../chat/rooms.ts';
+import { MAIN_SITE, type SiteName } from '../chat/sites.ts';
 import { parseHostUser, type User } from '../chat/users.ts';
 import type { Address, UserKey } from '../log/keys.ts';
-import type { Names } from '../log/names.ts';
-import type { RoomBook } from '../log/room-book.ts';
+import type { SiteBook } from '../log/site-book.ts';
 import { refusalOf } from '../log/unreachable.ts';
+import { namedSiteOf } from './named-site.ts';
+import { whenReachable } from './reachable.ts';
+import type { Shard } from './service.ts';
 import { SessionCache } from './session-cache.ts';
-
-export const SESSION_COOKIE = 'throughline.sid';
 
 /** Who asks, as far as the request alone tells: enough to hear of a log-out from here on. */
 export interface Ticket {
   readonly req: Request;
+  /** The site that is asked; whether there is one of that name isn't known yet. */
+  readonly site: SiteName;
   readonly sid: string | undefined;
   readonly addresses: readonly Address[];
 }
 
-/** Somebody known. `holder` stands for this log-in in leases. */
+/** Somebody known, of the ticket's site. `holder` stands for this log-in in leases. */
 export interface Identity {
-  readonly site: string;
+  readonly site: SiteName;
   readonly user: User;
   readonly userKey: UserKey;
   readonly holder: string;
@@ -35,8 +37,9 @@ export interface Identity {
 export interface Authority {
   /** Whether a ticket tells of a log-out that came after its request; if not, only a new request does. */
   readonly isTicketLasting: boolean;
+  /** Refusals: `invalid_field`; `no_site`, where only one can be asked. */
   ticketOf(req: Request): Ticket;
-  /** Refusals: `no_session`, `unavailable`. */
+  /** Refusals: `no_site`, `no_session`, `unavailable`. */
   identify(ticket: Ticket): Promise<Identity>;
   /** Keeps the log-in, its name and its memberships alive. */
   renew(ticket: Ticket, identity: Identity): Promise<void>;
@@ -48,10 +51,15 @@ export interface Authority {
   readonly sessionCounts: { readonly kept: number; readonly read: number } | undefined;
 }
 
-/** The session as the store keeps it. */
+/** The session as the store keeps it; without a site it is of `main`. */
 export interface StoredSession {
-  site?: string;
+  site?: SiteName;
   user?: User;
+}
+
+/** The cookie of a site: a browser may be logged in at several. */
+export function cookieNameOf(site: SiteName): string {
+  return site === MAIN_SITE ? 'throughline.sid' : `throughline.sid.${site}`;
 }
 
 /** The name of a session that may be told: it can't be turned back into the cookie. */
@@ -63,7 +71,7 @@ export function sessionAddress(sid: string): Address {
   return `session:${sessionHash(sid)}`;
 }
 
-export function userKeyOf(site: string, user: User): UserKey {
+export function userKeyOf(site: SiteName, user: User): UserKey {
   return `${site}/${user.id}`;
 }
 
@@ -89,7 +97,10 @@ const RENEW_EVERY_MS = 30_000;
 const KEEP_SESSIONS_MS = 1500;
 const MAX_KEPT = 20_000;
 
-const NOBODY: Omit<Ticket, 'req'> = { sid: undefined, addresses: [] };
+/** What a cookie alone tells. */
+type CookieTicket = Pick<Ticket, 'sid' | 'addresses'>;
+
+const NOBODY: CookieTicket = { sid: undefined, addresses: [] };
 
 /** The service's own sessions: reads the cookie and the store, and never writes the session. */
 export class SessionAuthority implements Authority {
@@ -97,18 +108,24 @@ export class SessionAuthority implements Authority {
   readonly #store: Store;
   readonly #secret: string;
   readonly #lifeMs: number;
-  readonly #names: Names;
-  readonly #rooms: RoomBook;
+  readonly #shardOf: (site: SiteName) => Pick<Shard, 'names' | 'rooms'>;
+  readonly #sites: SiteBook;
   readonly #sessions = new SessionCache((sid) => this.#read(sid), KEEP_SESSIONS_MS, MAX_KEPT);
   /** Cookies whose signature was found good, with what follows from them. */
-  readonly #tickets = new Map<string, Omit<Ticket, 'req'>>();
+  readonly #tickets = new Map<string, CookieTicket>();
 
-  constructor(store: Store, secret: string, lifeMs: number, names: Names, rooms: RoomBook) {
+  constructor(
+    store: Store,
+    secret: string,
+    lifeMs: number,
+    sites: SiteBook,
+    shardOf: (site: SiteName) => Pick<Shard, 'names' | 'rooms'>,
+  ) {
     this.#store = store;
     this.#secret = secret;
     this.#lifeMs = lifeMs;
-    this.#names = names;
-    this.#rooms = rooms;
+    this.#shardOf = shardOf;
+    this.#sites = sites;
   }
 
   get sessionCounts(): { readonly kept: number; readonly read: number } {
@@ -116,12 +133,13 @@ export class SessionAuthority implements Authority {
   }
 
   ticketOf(req: Request): Ticket {
-    const cookie = parseCookie(req.get('cookie') ?? '')[SESSION_COOKIE];
+    const site = namedSiteOf(req) ?? MAIN_SITE;
+    const cookie = parseCookie(req.get('cookie') ?? '')[cookieNameOf(site)];
     const known = cookie === undefined ? NOBODY : (this.#tickets.get(cookie) ?? this.#verify(cookie));
-    return { req, ...known };
+    return { req, site, ...known };
   }
 
-  #verify(cookie: string): Omit<Ticket, 'req'> {
+  #verify(cookie: string): CookieTicket {
     const sid = cookie.startsWith('s:') ? unsign(cookie.slice(2), this.#secret) || undefined : undefined;
     if (sid === undefined) return NOBODY;
     const ticket = { sid, addresses: [sessionAddress(sid)] };
@@ -130,13 +148,14 @@ export class SessionAuthority implements Authority {
     return ticket;
   }
 
-  async identify({ sid, addresses: [address] }: Ticket): Promise<Identity> {
+  async identify({ site, sid, addresses: [address] }: Ticket): Promise<Identity> {
+    await whenReachable(this.#sites.mustGet(site));
     const session =
       sid === undefined || address === undefined ? undefined : await this.#sessions.get(address, sid);
-    if (sid === undefined || session?.user === undefined) {
+    const isOfSite = (session?.site ?? MAIN_SITE) === site;
+    if (sid === undefined || session?.user === undefined || !isOfSite) {
       throw new Refusal('no_session', 'You are not logged in: POST {"name": …} to /api/session first.');
     }
-    const site = session.site ?? MAIN_SITE;
     const { user } = session;
     return {
       site,
@@ -159,8 +178,9 @@ export class SessionAuthority implements Authority {
       if (this.#store.touch) this.#store.touch(sid, session, () => resolve());
       else resolve();
     });
-    await this.#names.reserve(site, user.name, userKey, undefined);
-    await this.#rooms.renew(userKey, untilMs);
+    const { names, rooms } = this.#shardOf(site);
+    await names.reserve(site, user.name, userKey, undefined);
+    await rooms.renew(userKey, untilMs);
   }
 
   formTokenOf({ sid }: Ticket): string | undefined {
@@ -196,27 +216,32 @@ export class SessionAuthority implements Authority {
 /** What a host application's own log-in says: `undefined` for nobody. */
 export type UserHook = (req: Request) => unknown;
 
-/** Users of the application that the service is mounted in; its session is neither read nor written here. */
+/** Users of the application that the service is mounted in, all of one site; its session is neither read nor written here. */
 export class HostAuthority implements Authority {
   /** The hook reads the session that the host parsed when the request came. */
   readonly isTicketLasting = false;
   readonly #user: UserHook;
+  readonly #site: SiteName;
   readonly sessionCounts = undefined;
 
-  constructor(user: UserHook) {
+  constructor(user: UserHook, site: SiteName) {
     this.#user = user;
+    this.#site = site;
   }
 
   ticketOf(req: Request): Ticket {
-    return { req, sid: undefined, addresses: [] };
+    const site = namedSiteOf(req) ?? this.#site;
+    if (site !== this.#site)
+      throw new Refusal('no_site', `There is no site ${site} here.`, { field: 'site' });
+    return { req, site, sid: undefined, addresses: [] };
   }
 
-  async identify({ req }: Ticket): Promise<Identity> {
+  async identify({ req, site }: Ticket): Promise<Identity> {
     const answer = await this.#user(req);
     if (answer === undefined || answer === null) throw new Refusal('no_session', 'You are not logged in.');
     const user = parseHostUser(answer);
-    const userKey = userKeyOf(MAIN_SITE, user);
-    return { site: MAIN_SITE, user, userKey, holder: userKey, untilMs: Number.POSITIVE_INFINITY };
+    const userKey = userKeyOf(site, user);
+    return { site, user, userKey, holder: userKey, untilMs: Number.POSITIVE_INFINITY };
   }
 
   async renew(): Promise<void> {}

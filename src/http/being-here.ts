@@ -6,11 +6,12 @@ import type { Service } from './service.ts';
 
 /** Renews somebody's presence in rooms. Refusals: `no_session`, `too_fast`, `unavailable`. */
 export async function beHere(
-  { authority, presence }: Pick<Service, 'authority' | 'presence'>,
+  { authority, shardOf }: Pick<Service, 'authority' | 'shardOf'>,
   ticket: Ticket,
   { userKey, user }: Identity,
   rooms: readonly RoomKey[],
 ): Promise<void> {
+  const { presence } = shardOf(ticket.site);
   await whenReachable(presence.renew(rooms, userKey, user));
   // A log-out meanwhile took presence away, perhaps before this gave it.
   if (await isStillKnown(authority, ticket)) return;

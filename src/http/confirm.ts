@@ -21,7 +21,12 @@ const rooms = z
   .transform((list) => (typeof list === 'string' ? list : list.join(',')))
   .optional();
 
-const posted = z.strictObject({ nonce, rooms, formToken: z.string().optional() });
+const posted = z.strictObject({
+  nonce,
+  rooms,
+  formToken: z.string().optional(),
+  site: z.string().optional(),
+});
 const framed = z.strictObject({ kind: z.literal('confirm'), nonce, rooms });
 
 function confirmationOf(read: { nonce?: string | undefined; rooms?: string | undefined }): Confirmation {
@@ -40,7 +45,7 @@ export function isNonce(text: string): boolean {
 
 /** Confirms a stream, renews presence and session. Refusals: `no_session`, `too_fast`, `unavailable`. */
 export async function confirmStream(
-  { authority, leases, presence }: Pick<Service, 'authority' | 'leases' | 'presence'>,
+  { authority, leases, shardOf }: Pick<Service, 'authority' | 'leases' | 'shardOf'>,
   ticket: Ticket,
   confirmation: Confirmation,
 ): Promise<void> {
@@ -48,7 +53,7 @@ export async function confirmStream(
   const { site, holder } = identity;
   if (confirmation.nonce !== undefined) await whenReachable(leases.confirm(confirmation.nonce, holder));
   const keys = confirmation.rooms.map((room) => roomKey(site, room));
-  await beHere({ authority, presence }, ticket, identity, keys);
+  await beHere({ authority, shardOf }, ticket, identity, keys);
   await whenReachable(authority.renew(ticket, identity));
 }
 

@@ -16,13 +16,14 @@ const ANSWER_BYTES = 47 * 1024;
  * `GET /api/rooms/:room/messages?before=|after=&limit=`: `{events, cursor, more, floor}`, oldest first. `cursor` is the
  * journal's end, read together with the page: who follows from it misses nothing. `more`: in the direction read.
  */
-export function tellHistory({ authority, rooms, history }: Service) {
+export function tellHistory({ authority, shardOf }: Service) {
   return async (req: Request, res: Response): Promise<void> => {
     const room = parseRoomName(req.params['room']);
     const parameters = parametersOf(req);
     const direction = directionOf(parameters);
     const limit = Math.floor(numberOf(parameters, 'limit', PAGE));
     const { site } = await authority.identify(authority.ticketOf(req));
+    const { rooms, history } = shardOf(site);
     const key = roomKey(site, room);
     await whenReachable(rooms.mustExist([key]));
     const page = await whenReachable(history.history(key, direction, limit));

@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { Request } from 'express';
-import { MAIN_SITE, type RoomKey, roomKey } from '../chat/rooms.ts';
+import { type RoomKey, roomKey } from '../chat/rooms.ts';
 import { Pulse, type StreamSink } from '../delivery/pulse.ts';
 import type { Reader, Sink } from '../delivery/reader.ts';
 import { type Identity, isStillKnown, type Ticket } from './authority.ts';
@@ -44,7 +43,7 @@ export function newNonce(): string {
 }
 
 /** Reads the parameters `rooms`, `after`, `heartbeat` (seconds) and `confirm`. Refusal: `invalid_field`. */
-export function lastingAskedOf(req: Request, { heartbeatMs, confirmMs }: Service['config']): Asked {
+export function lastingAskedOf({ req, site }: Ticket, { heartbeatMs, confirmMs }: Service['config']): Asked {
   const asked = parseReading(req);
   const range = {
     min: Math.min(MIN_HEARTBEAT_MS, heartbeatMs) / 1000,
@@ -52,7 +51,7 @@ export function lastingAskedOf(req: Request, { heartbeatMs, confirmMs }: Service
     otherwise: heartbeatMs / 1000,
   };
   return {
-    rooms: asked.rooms.map((room) => roomKey(MAIN_SITE, room)),
+    rooms: asked.rooms.map((room) => roomKey(site, room)),
     after: asked.after,
     nonce: newNonce(),
     heartbeatMs: asked.number('heartbeat', range) * 1000,
@@ -67,7 +66,8 @@ export function enterLasting(
   sink: LastingSink,
   { rooms, after, nonce, heartbeatMs, confirmWithinMs, isShort }: Asked,
 ): LastingReader {
-  const { config, authority, delivery, leases } = service;
+  const { config, authority, leases } = service;
+  const { delivery, rooms: book } = service.shardOf(ticket.site);
   const reader = delivery.enter({
     rooms,
     addresses: ticket.addresses,
@@ -90,7 +90,7 @@ export function enterLasting(
     });
   const begin = async (accept: () => void): Promise<void> => {
     const identity = await authority.identify(ticket);
-    await whenReachable(service.rooms.mustExist(rooms));
+    await whenReachable(book.mustExist(rooms));
     reader.listenTo(`user:${identity.userKey}`);
     const pulse = pulseOf(identity);
     await reader.begin(after, (cursor) => {

@@ -4,10 +4,11 @@ import { whenReachable } from './reachable.ts';
 import type { Service } from './service.ts';
 
 /** `GET /api/rooms/:room/people`: `{people, count, listed, cursor}`: who is here, and where what is told of it goes on. */
-export function tellPeople({ authority, rooms, presence }: Service) {
+export function tellPeople({ authority, shardOf }: Service) {
   return async (req: Request, res: Response): Promise<void> => {
     const room = parseRoomName(req.params['room']);
     const { site } = await authority.identify(authority.ticketOf(req));
+    const { rooms, presence } = shardOf(site);
     const key = roomKey(site, room);
     await whenReachable(rooms.mustExist([key]));
     res.json(await whenReachable(presence.list(key)));

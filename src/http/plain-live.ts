@@ -11,7 +11,7 @@ import { head, html, type Markup, wayUp } from './plain-html.ts';
 import { LiveSink } from './plain-sink.ts';
 import { whenReachable } from './reachable.ts';
 import { numberOf, parametersOf } from './reading-request.ts';
-import type { Service } from './service.ts';
+import type { Service, Shard } from './service.ts';
 
 /** A browser that was told of the first picture has asked for it by then; else something holds the response back. */
 const PROOF_WITHIN_MS = 4000;
@@ -44,17 +44,18 @@ interface Asked {
  */
 export function showLive(service: Service, printer: EntryPrinter) {
   return async (req: Request, res: Response): Promise<void> => {
-    const { config, authority, delivery, leases, rooms } = service;
+    const { config, authority, leases } = service;
     const asked = askedOf(req);
     const up = wayUp(req.path);
     const ticket = authority.ticketOf(req);
     const { site, userKey, holder } = await authority.identify(ticket);
+    const { delivery, history, rooms } = service.shardOf(site);
     const key = roomKey(site, asked.room);
     const { title, n } = await whenReachable(rooms.view(key, userKey));
     const isProven = asked.was === undefined || (await whenReachable(leases.isConfirmed(asked.was, holder)));
     const short = asked.short > 0 ? asked.short : isProven ? 0 : 1;
     const isShort = asked.everyS !== undefined || short > 0;
-    const start = await startOf(service, key, asked, n);
+    const start = await startOf(history, key, asked, n);
     const after = start.after ?? formatCursor(delivery.window.epoch, delivery.window.end);
     const room = `${up}${asked.room}`;
     const nonce = newNonce();
@@ -120,7 +121,7 @@ function askedOf(req: Request): Asked {
 
 /** Where the document begins: at its cursor, or nearer to the end where very much has been said since. */
 async function startOf(
-  { history }: Service,
+  history: Shard['history'],
   key: RoomKey,
   { after, n }: Asked,
   nNow: number,

@@ -152,8 +152,8 @@ function viewOf(req: Request): View {
 }
 
 async function load(service: Service, ticket: Ticket, identity: Identity, view: View): Promise<Shown> {
-  const { rooms, history, presence } = service;
   const { site, userKey } = identity;
+  const { rooms, history, presence } = service.shardOf(site);
   const key = roomKey(site, view.room);
   const before = view.before === undefined ? undefined : parseStreamId(view.before);
   if (view.before !== undefined && before === undefined)

@@ -68,7 +68,7 @@ export function refuseByPage(service: Service) {
   return (error: unknown, req: Request, res: Response, next: NextFunction): void => {
     if (res.headersSent) return next(error);
     const refusal = toRefusal(error, service.log);
-    service.delivery.counts.refusals[refusal.code]++;
+    service.counts.refusals[refusal.code]++;
     tellRetry(res, refusal);
     // Browsers follow no `Retry-After`, and nobody would load the frame again by hand.
     if (refusal.status >= 500 && req.path.endsWith('/live'))
@@ -95,7 +95,7 @@ function form(service: Service, printer: EntryPrinter, act: Act) {
     } catch (error) {
       if (res.headersSent) throw error;
       const refusal = toRefusal(error, service.log);
-      service.delivery.counts.refusals[refusal.code]++;
+      service.counts.refusals[refusal.code]++;
       tellRetry(res, refusal);
       const isKeySpent = refusal.code === 'client_id_reused' || refusal.details.field === 'clientId';
       const { clientId, ...words } = typedOf(req);

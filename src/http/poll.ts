@@ -1,7 +1,7 @@
 import type { Request, Response } from 'express';
 import { formatCursor } from '../chat/cursors.ts';
 import { Refusal } from '../chat/refusals.ts';
-import { MAIN_SITE, roomKey } from '../chat/rooms.ts';
+import { roomKey } from '../chat/rooms.ts';
 import type { CarrierName } from '../delivery/counts.ts';
 import type { Frame } from '../delivery/frame.ts';
 import type { Ending, Reader, Sink } from '../delivery/reader.ts';
@@ -61,13 +61,14 @@ class PollSink implements Sink {
 export function poll(service: Service) {
   return async (req: Request, res: Response): Promise<void> => {
     const asked = parseReading(req);
-    const { config, authority, delivery, rooms, log } = service;
+    const { config, authority, log } = service;
     // A poll renews presence where it begins, so the next one must begin before that lease has ended.
     const maxWaitS = Math.min(config.pollWaitMs, config.leaseMs / 2) / 1000;
     const waitMs = asked.number('wait', { min: 0, max: maxWaitS, otherwise: maxWaitS }) * 1000;
     const timers: NodeJS.Timeout[] = [];
     const ticket = authority.ticketOf(req);
-    const keys = asked.rooms.map((room) => roomKey(MAIN_SITE, room));
+    const { delivery, rooms } = service.shardOf(ticket.site);
+    const keys = asked.rooms.map((room) => roomKey(ticket.site, room));
     let reader: Reader | undefined;
     let hasBegun = false;
     const { epoch, end } = delivery.window;
@@ -117,7 +118,7 @@ export function poll(service: Service) {
       if (!res.headersSent) throw error;
       if (res.writableEnded) return;
       const refusal = toRefusal(error, log);
-      delivery.counts.refusals[refusal.code]++;
+      service.counts.refusals[refusal.code]++;
       res.end(JSON.stringify(refusal));
     }
   };

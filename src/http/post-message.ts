@@ -22,7 +22,7 @@ export function postMessage(service: Service) {
 
 /** Appends a draft, paced. Nobody is told here: even this process' readers hear it from the journal. */
 export async function post(
-  { authority, appender, delivery, log }: Service,
+  { authority, counts, shardOf, log }: Service,
   ticket: Ticket,
   room: RoomName,
   draft: Draft,
@@ -31,8 +31,8 @@ export async function post(
   if (draft.user !== undefined && draft.user !== identity.user.id)
     throw new Refusal('other_user', 'Somebody else is logged in than who wrote this.', { field: 'user' });
   const { site, userKey, user } = identity;
-  const posted = await appender.post(roomKey(site, room), userKey, user, draft);
-  delivery.counts.posts[posted.isNew ? 'accepted' : 'repeated']++;
+  const posted = await shardOf(site).appender.post(roomKey(site, room), userKey, user, draft);
+  counts.posts[posted.isNew ? 'accepted' : 'repeated']++;
   authority
     .renew(ticket, identity)
     .catch((error) => log.warn({ err: withoutCommand(error) }, 'a session wasn’t renewed'));

@@ -13,9 +13,7 @@ export interface ReadingRequest {
 
 /** The parameters of a request that only reads: the query, and in a POST the body's fields, which win. */
 export function parametersOf(req: Request): URLSearchParams {
-  const url = req.originalUrl;
-  const start = url.indexOf('?');
-  const parameters = new URLSearchParams(start < 0 ? '' : url.slice(start));
+  const parameters = queryOf(req);
   const body: unknown = req.body;
   if (typeof body === 'object' && body !== null) {
     for (const [name, value] of Object.entries(body)) {
@@ -26,6 +24,12 @@ export function parametersOf(req: Request): URLSearchParams {
     }
   }
   return parameters;
+}
+
+/** The query alone. */
+export function queryOf({ originalUrl }: Request): URLSearchParams {
+  const start = originalUrl.indexOf('?');
+  return new URLSearchParams(start < 0 ? '' : originalUrl.slice(start));
 }
 
 /** Reads what a stream or poll asks for. `Last-Event-ID` wins over `after`. Refusal: `invalid_field`. */

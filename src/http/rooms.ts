@@ -5,30 +5,31 @@ import { whenReachable } from './reachable.ts';
 import type { Service } from './service.ts';
 
 /** `GET /api/rooms`: all rooms of the site, by name. */
-export function listRooms({ authority, rooms }: Service) {
+export function listRooms({ authority, shardOf }: Service) {
   return async (req: Request, res: Response): Promise<void> => {
     const { site, userKey } = await authority.identify(authority.ticketOf(req));
-    res.json({ rooms: await whenReachable(rooms.list(site, userKey)) });
+    res.json({ rooms: await whenReachable(shardOf(site).rooms.list(site, userKey)) });
   };
 }
 
 /** `GET /api/rooms/:room`: one room. */
-export function tellRoom({ authority, rooms }: Service) {
+export function tellRoom({ authority, shardOf }: Service) {
   return async (req: Request, res: Response): Promise<void> => {
     const room = parseRoomName(req.params['room']);
     const { site, userKey } = await authority.identify(authority.ticketOf(req));
-    res.json(await whenReachable(rooms.view(roomKey(site, room), userKey)));
+    res.json(await whenReachable(shardOf(site).rooms.view(roomKey(site, room), userKey)));
   };
 }
 
 /** `POST /api/rooms {room, title?}`: creates a room, and makes its creator a member. Paced like posts. */
-export function createRoom({ authority, rooms, pace }: Service) {
+export function createRoom({ authority, shardOf, pace }: Service) {
   return async (req: Request, res: Response): Promise<void> => {
     const { room, title } = parseRoomDraft(req.body ?? {});
     const ticket = authority.ticketOf(req);
     const identity = await authority.identify(ticket);
     const { site, userKey, untilMs } = identity;
     await pace.count(userKey);
+    const { rooms } = shardOf(site);
     const key = roomKey(site, room);
     await whenReachable(rooms.create(site, room, title, identity.user.id));
     await whenReachable(rooms.join(key, userKey, untilMs));
@@ -43,17 +44,18 @@ export function changeMembership(service: Service, change: 'join' | 'leave') {
     const identity = await service.authority.identify(service.authority.ticketOf(req));
     const key = roomKey(identity.site, room);
     await setMembership(service, identity, key, change);
-    res.json(await whenReachable(service.rooms.view(key, identity.userKey)));
+    res.json(await whenReachable(service.shardOf(identity.site).rooms.view(key, identity.userKey)));
   };
 }
 
 /** Begins or ends a membership; with it presence ends. Refusal: `too_fast`, since a going is told to the whole room. */
 export async function setMembership(
-  { rooms, presence, presencePace }: Service,
-  { userKey, untilMs }: Identity,
+  { shardOf, presencePace }: Service,
+  { site, userKey, untilMs }: Identity,
   room: RoomKey,
   change: 'join' | 'leave',
 ): Promise<void> {
+  const { rooms, presence } = shardOf(site);
   if (change === 'leave') await presencePace.count(userKey);
   await whenReachable(change === 'join' ? rooms.join(room, userKey, untilMs) : rooms.leave(room, userKey));
   if (change === 'leave') await whenReachable(presence.drop(userKey, [room]));

@@ -1,4 +1,6 @@
 import type { RequestHandler } from 'express';
+import type { SiteName } from '../chat/sites.ts';
+import type { Counts } from '../delivery/counts.ts';
 import type { Delivery } from '../delivery/delivery.ts';
 import type { Appender } from '../log/append.ts';
 import type { DoctorCounts } from '../log/doctor-counts.ts';
@@ -9,31 +11,41 @@ import type { Pace } from '../log/pace.ts';
 import type { Presence } from '../log/presence.ts';
 import type { LogReader } from '../log/read.ts';
 import type { RoomBook } from '../log/room-book.ts';
+import type { SiteBook } from '../log/site-book.ts';
 import type { Authority } from './authority.ts';
 import type { ProbePlaces } from './doctor-places.ts';
+
+/** What is kept and told of a site, together with the other sites that lie in the same shard. */
+export interface Shard {
+  readonly appender: Appender;
+  readonly history: LogReader;
+  readonly rooms: RoomBook;
+  readonly names: Names;
+  readonly presence: Presence;
+  readonly delivery: Delivery;
+}
 
 /** What the routes work with. */
 export interface Service {
   readonly config: EdgeConfig;
   readonly log: Log;
-  readonly appender: Appender;
-  readonly history: LogReader;
-  readonly rooms: RoomBook;
-  readonly names: Names;
+  readonly sites: SiteBook;
+  /** What the site's requests work with; also where there is no such site. */
+  shardOf(site: SiteName): Shard;
   readonly leases: Leases;
-  readonly presence: Presence;
   /** Of posts. */
   readonly pace: Pace;
   /** Of comings and goings. */
   readonly presencePace: Pace;
-  readonly delivery: Delivery;
+  /** What all shards of this process have done. */
+  readonly counts: Counts;
   readonly authority: Authority;
   /** The doctor's: places for its probes, and counts of what it found. */
   readonly probes: ProbePlaces;
   readonly doctorCounts: DoctorCounts;
-  /** express-session, for logging in; undefined where a host application's own log-in is used. */
+  /** express-session, for logging in at the site that the request names; undefined where a host application's own log-in is used. */
   readonly logInSession: RequestHandler | undefined;
-  /** Whether Redis answers and the tail reads. */
+  /** Whether Redis answers and every tail reads. */
   isReady(): Promise<boolean>;
 }
 

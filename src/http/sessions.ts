@@ -1,12 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import type { Request, Response } from 'express';
 import { Refusal } from '../chat/refusals.ts';
-import { MAIN_SITE } from '../chat/rooms.ts';
 import { parseGuestLogIn, type User } from '../chat/users.ts';
 import { refusalOf } from '../log/unreachable.ts';
 import {
+  cookieNameOf,
   type Identity,
-  SESSION_COOKIE,
   type StoredSession,
   sessionAddress,
   type Ticket,
@@ -27,7 +26,7 @@ export function tellSession({ authority }: Service) {
 
 /**
  * `POST /api/session {name}`: logs a guest in under a name that nobody else bears, with a session id made anew.
- * A session that the same browser had before ends. Refusals: `invalid_field`, `name_taken`.
+ * A session that the same browser had before ends. Refusals: `invalid_field`, `name_taken`, `guests_refused`.
  */
 export function logIn(service: Service) {
   return async (req: Request, res: Response): Promise<void> => {
@@ -37,30 +36,35 @@ export function logIn(service: Service) {
   };
 }
 
-/** Gives the browser a new session, of a guest of that name. Refusal: `name_taken`. */
+/** Gives the browser a new session, of a guest of that name. Refusals: `name_taken`, `guests_refused`, `no_site`. */
 export async function enterAsGuest(
   service: Service,
   req: Request,
   name: string,
 ): Promise<{ user: User; ticket: Ticket }> {
-  const { authority, names } = service;
+  const { authority, sites } = service;
   const before = authority.ticketOf(req);
+  const { site } = before;
+  const { names } = service.shardOf(site);
+  if ((await whenReachable(sites.mustGet(site))).guests === 'refused') {
+    throw new Refusal('guests_refused', 'Only users of the site itself may log in here.');
+  }
   const previous = await known(authority.identify(before));
   const user: User = { id: `guest-${randomBytes(9).toString('base64url')}`, name, guest: true };
-  const userKey = userKeyOf(MAIN_SITE, user);
-  if (!(await whenReachable(names.reserve(MAIN_SITE, name, userKey, previous?.userKey)))) {
+  const userKey = userKeyOf(site, user);
+  if (!(await whenReachable(names.reserve(site, name, userKey, previous?.userKey)))) {
     throw new Refusal('name_taken', 'Somebody else here has this name already.', { field: 'name' });
   }
   try {
     await settled((done) => req.session.regenerate(done));
-    Object.assign(req.session, { site: MAIN_SITE, user } satisfies StoredSession);
+    Object.assign(req.session, { site, user } satisfies StoredSession);
     await settled((done) => req.session.save(done));
   } catch (error) {
-    await names.release(MAIN_SITE, name, userKey).catch(() => {});
+    await names.release(site, name, userKey).catch(() => {});
     throw refusalOf(error, 'unsent');
   }
   if (previous !== undefined) await end(service, before, previous);
-  return { user, ticket: { req, sid: req.sessionID, addresses: [sessionAddress(req.sessionID)] } };
+  return { user, ticket: { ...before, sid: req.sessionID, addresses: [sessionAddress(req.sessionID)] } };
 }
 
 /** `POST /api/session/end`: logs out; open streams and polls of the session end on every process. Safe to repeat. */
@@ -75,19 +79,21 @@ export function logOut(service: Service) {
 export async function leave(service: Service, req: Request, res: Response): Promise<void> {
   const ticket = service.authority.ticketOf(req);
   const identity = await known(service.authority.identify(ticket));
-  if (ticket.sid !== undefined) {
-    await whenReachable(settled((done) => req.sessionStore.destroy(ticket.sid as string, done)));
+  const { site, sid } = ticket;
+  if (sid !== undefined) {
+    if (identity !== undefined) await whenReachable(settled((done) => req.sessionStore.destroy(sid, done)));
     await end(service, ticket, identity);
   }
-  res.clearCookie(SESSION_COOKIE, { path: req.session.cookie.path ?? '/' });
+  res.clearCookie(cookieNameOf(site), { path: req.session.cookie.path ?? '/' });
 }
 
 /** Tells every process that the session has ended, and gives back what it held. */
 async function end(
-  { appender, authority, names, rooms, presence }: Service,
-  { sid }: Ticket,
+  { authority, shardOf }: Service,
+  { site, sid }: Ticket,
   identity: Identity | undefined,
 ): Promise<void> {
+  const { appender, names, rooms, presence } = shardOf(site);
   if (sid !== undefined) {
     authority.forget(sessionAddress(sid));
     await appender.announce(sessionAddress(sid), 'session-end');

@@ -29,7 +29,7 @@ export type TakeUpgrade = (req: IncomingMessage, socket: Duplex, head: Buffer) =
  * What is refused is answered before the upgrade, in HTTP. Of the client only confirmations are heard.
  */
 export function takeUpgrades(service: Service): TakeUpgrade {
-  const { config, delivery, log } = service;
+  const { config, counts, log } = service;
   const app = express();
   if (config.trustProxy !== undefined) app.set('trust proxy', config.trustProxy);
   const upgrader = new WebSocketServer({
@@ -65,7 +65,7 @@ export function takeUpgrades(service: Service): TakeUpgrade {
       (error: unknown) => {
         const refusal = toRefusal(error, log);
         status = refusal.status;
-        delivery.counts.refusals[refusal.code]++;
+        counts.refusals[refusal.code]++;
         declineUpgrade(socket, refusal);
       },
     );
@@ -81,8 +81,8 @@ async function openSocket(
   head: Buffer,
 ): Promise<void> {
   const { config, authority } = service;
-  const asked = lastingAskedOf(req, config);
   const ticket = authority.ticketOf(req);
+  const asked = lastingAskedOf(ticket, config);
   const sink = new SocketSink(socket, config.stallMs);
   const { reader, begin } = enterLasting(service, ticket, sink, asked);
   let webSocket: WebSocket | undefined;

@@ -14,9 +14,10 @@ import { byeFrame, ResponseStreamSink } from './stream-sink.ts';
 export function stream(service: Service) {
   return async (req: Request, res: Response): Promise<void> => {
     const { config, authority, log } = service;
-    const asked = lastingAskedOf(req, config);
+    const ticket = authority.ticketOf(req);
+    const asked = lastingAskedOf(ticket, config);
     const sink = new ResponseStreamSink(res, config.stallMs);
-    const { reader, begin } = enterLasting(service, authority.ticketOf(req), sink, asked);
+    const { reader, begin } = enterLasting(service, ticket, sink, asked);
     res.once('close', () => reader.end());
     try {
       await begin(() => setStreamHeaders(req, res));
@@ -27,7 +28,7 @@ export function stream(service: Service) {
       if (res.headersSent || res.destroyed) return;
       const refusal = toRefusal(error, log);
       if (refusal.status < 500 && refusal.status !== 429) throw refusal;
-      service.delivery.counts.refusals[refusal.code]++;
+      service.counts.refusals[refusal.code]++;
       sayGoodbye(service, req, res, refusal.code as EndingCode);
     }
   };

@@ -11,8 +11,8 @@ export interface Connections {
   readonly commands: RedisClient;
   /** Pages of the logs: large answers, which would hold up a post. */
   readonly reads: RedisClient;
-  /** The tail's: a blocking read stalls everything queued behind it. */
-  readonly tail: RedisClient;
+  /** One for each shard's tail: a blocking read stalls everything queued behind it. */
+  readonly tails: readonly RedisClient[];
   /** Posts that wait for replicas, which stalls everything queued behind them; undefined where they don't. */
   readonly replicated: RedisClient | undefined;
   close(): void;
@@ -21,6 +21,8 @@ export interface Connections {
 interface ConnectOptions {
   /** How many replicas a post waits for; undefined: for none. */
   readonly replicas?: number | undefined;
+  /** How many tails there will be. */
+  readonly shards?: number;
 }
 
 const COMMAND_TIMEOUT_MS = 5000;
@@ -31,7 +33,7 @@ const TAIL_SOCKET_TIMEOUT_MS = 5000;
 export async function connect(
   address: RedisAddress,
   log: Log,
-  { replicas }: ConnectOptions = {},
+  { replicas, shards = 1 }: ConnectOptions = {},
 ): Promise<Connections> {
   await inspectRedis(address, log, replicas);
   const opened: OpenClient[] = [];
@@ -44,12 +46,12 @@ export async function connect(
   };
   const commands = open('commands', { commandTimeout: COMMAND_TIMEOUT_MS, enableAutoPipelining: true });
   const reads = open('reads', { commandTimeout: COMMAND_TIMEOUT_MS });
-  const tail = open('tail', { socketTimeout: TAIL_SOCKET_TIMEOUT_MS });
+  const tails = Array.from({ length: shards }, () => open('tail', { socketTimeout: TAIL_SOCKET_TIMEOUT_MS }));
   const replicated =
     replicas === undefined ? undefined : open('replicated', { commandTimeout: COMMAND_TIMEOUT_MS });
   await Promise.all(opened.map(({ ready }) => ready));
   const close = () => opened.forEach(({ redis }) => void redis.disconnect());
-  return { commands, reads, tail, replicated, close };
+  return { commands, reads, tails, replicated, close };
 }
 
 interface OpenClient {

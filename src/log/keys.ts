@@ -14,18 +14,22 @@
  * tl:{0}:presence-due                   zset     room -> earliest lease end in it
  * tl:{0}:whereabouts:<user>             zset     room the user is here in -> end of the latest lease
  * tl:{0}:name:<site>:<folded name>      string   the guest who bears it, for the session's life
- * tl:{0}:doctor                         hash     reports, carrier:…, proxy:…, <carrier>:<verdict> -> how often  what browsers' doctors found
- * tl:lease:<nonce>                      string   a stream confirmed by its client, expires
  * tl:{0}:pace:<user>                    string   posts of the last second; tl:{0}:pace-burst:<user>: beyond those, of the last minute
+ * tl:{0}:doctor                         hash     reports, carrier:…, proxy:…, <carrier>:<verdict> -> how often  what browsers' doctors found
+ * tl:shards                             string   how many shards there are, stored at the first start
+ * tl:sites                              hash     site -> its JSON              title, origins, guests, keys
+ * tl:lease:<nonce>                      string   a stream confirmed by its client, expires
  * tl:pace:…                             string   rate-limiter-flexible's counters
  * tl:secret                             string   the session secret, where none is configured
  * tl:sess:<sid>                         string   express-session, through connect-redis
  *
- * `{0}` is the hash tag of the one shard: on Redis Cluster what one script or transaction touches lies in one slot, and
- * what has no tag is read and written key by key, in any slot. No key may be empty: that would be a slot of its own.
- * Everything of the shard is addressed by `<site>/…`, so a user here is `<site>/<id>` as well.
+ * `{0}` is the hash tag of a shard (`{0}` where there is one; `shards.ts` says which others there are, and which sites
+ * lie where): on Redis Cluster what one script or transaction touches lies in one slot, and what has no tag is read and
+ * written key by key, in any slot. No key may be empty: that would be a slot of its own. Everything of a shard is
+ * addressed by `<site>/…`, so a user here is `<site>/<id>` as well. From the doctor's on, keys are of no shard.
  */
 import type { RoomKey } from '../chat/rooms.ts';
+import type { SiteName } from '../chat/sites.ts';
 
 /** A user among all sites: `<site>/<id>`. */
 export type UserKey = `${string}/${string}`;
@@ -33,13 +37,15 @@ export type UserKey = `${string}/${string}`;
 /** Whom an entry is for. */
 export type Address = `room:${string}` | `user:${string}` | `session:${string}`;
 
-/** Spells the keys of one namespace. */
+/** Spells the keys of one namespace: those of one of its shards, and those that are of none. */
 export class Keys {
   readonly journal: string;
   readonly epoch: string;
   readonly doctor: string;
   readonly presenceDue: string;
   readonly secret: string;
+  readonly sites: string;
+  readonly shards: string;
   readonly sessionPrefix: string;
   readonly pacePrefix: string;
   /** Of comings and goings. */
@@ -47,14 +53,16 @@ export class Keys {
   readonly #namespace: string;
   readonly #shard: string;
 
-  constructor(namespace: string) {
+  constructor(namespace: string, tag = '0') {
     this.#namespace = namespace;
-    this.#shard = `${namespace}:{0}`;
+    this.#shard = `${namespace}:{${tag}}`;
     this.journal = `${this.#shard}:journal`;
     this.epoch = `${this.#shard}:epoch`;
-    this.doctor = `${this.#shard}:doctor`;
+    this.doctor = `${namespace}:{0}:doctor`;
     this.presenceDue = `${this.#shard}:presence-due`;
     this.secret = `${namespace}:secret`;
+    this.sites = `${namespace}:sites`;
+    this.shards = `${namespace}:shards`;
     this.sessionPrefix = `${namespace}:sess:`;
     this.pacePrefix = `${namespace}:pace`;
     this.presencePacePrefix = `${namespace}:pace-presence`;
@@ -76,7 +84,7 @@ export class Keys {
     return `${this.#shard}:pace-burst:${user}`;
   }
 
-  rooms(site: string): string {
+  rooms(site: SiteName): string {
     return `${this.#shard}:rooms:${site}`;
   }
 
@@ -104,7 +112,7 @@ export class Keys {
     return `${this.#shard}:whereabouts:${user}`;
   }
 
-  name(site: string, foldedName: string): string {
+  name(site: SiteName, foldedName: string): string {
     return `${this.#shard}:name:${site}:${foldedName}`;
   }
 

@@ -1,3 +1,4 @@
+import type { SiteName } from '../chat/sites.ts';
 import { foldName } from '../chat/users.ts';
 import type { Keys, UserKey } from './keys.ts';
 import type { RedisClient } from './redis-client.ts';
@@ -33,13 +34,13 @@ export class Names {
    * Reserves a name, or keeps it reserved; `from` may hand over what it holds (a new log-in by the same person).
    * Answers whether it is the user's now.
    */
-  async reserve(site: string, name: string, user: UserKey, from: UserKey | undefined): Promise<boolean> {
+  async reserve(site: SiteName, name: string, user: UserKey, from: UserKey | undefined): Promise<boolean> {
     const key = this.#keys.name(site, foldName(name));
     return (await reserveScript.run(this.#redis, [key], [user, this.#lifeMs, from ?? ''])) === 1;
   }
 
   /** Frees a name, if it is still the user's. */
-  async release(site: string, name: string, user: UserKey): Promise<void> {
+  async release(site: SiteName, name: string, user: UserKey): Promise<void> {
     await releaseScript.run(this.#redis, [this.#keys.name(site, foldName(name))], [user]);
   }
 }

@@ -1,5 +1,6 @@
 import { Refusal } from '../chat/refusals.ts';
 import { LOBBY, type Room, type RoomKey, type RoomName, roomKey, roomNameOf } from '../chat/rooms.ts';
+import type { SiteName } from '../chat/sites.ts';
 import { answerOf, execute } from './journal.ts';
 import type { Keys, UserKey } from './keys.ts';
 import type { RedisClient } from './redis-client.ts';
@@ -32,12 +33,12 @@ export class RoomBook {
   }
 
   /** Sees to it that a site has its lobby. */
-  async open(site: string): Promise<void> {
+  async open(site: SiteName): Promise<void> {
     await this.#create(site, LOBBY, 'Lobby', 'throughline');
   }
 
   /** Creates a room. Refusals: `room_exists`, `too_many_rooms`. */
-  async create(site: string, room: RoomName, title: string, by: string): Promise<void> {
+  async create(site: SiteName, room: RoomName, title: string, by: string): Promise<void> {
     switch (await this.#create(site, room, title, by)) {
       case 'exists':
         throw new Refusal('room_exists', `There is a room ${room} already.`, { field: 'room' });
@@ -46,7 +47,7 @@ export class RoomBook {
     }
   }
 
-  async #create(site: string, room: RoomName, title: string, by: string): Promise<unknown> {
+  async #create(site: SiteName, room: RoomName, title: string, by: string): Promise<unknown> {
     const key = roomKey(site, room);
     return createScript.run(
       this.#redis,
@@ -56,13 +57,13 @@ export class RoomBook {
   }
 
   /** All rooms of a site as one user sees them, by name. */
-  async list(site: string, user: UserKey): Promise<RoomView[]> {
+  async list(site: SiteName, user: UserKey): Promise<RoomView[]> {
     const keys = (await this.#redis.smembers(this.#keys.rooms(site))) as RoomKey[];
     return this.#views(keys.sort(), user);
   }
 
   /** At most so many rooms of a site as one user sees them, the user's own first, and how many there are. */
-  async listSome(site: string, user: UserKey, most: number): Promise<{ rooms: RoomView[]; count: number }> {
+  async listSome(site: SiteName, user: UserKey, most: number): Promise<{ rooms: RoomView[]; count: number }> {
     const [all, joined] = (await Promise.all([
       this.#redis.smembers(this.#keys.rooms(site)),
       this.#redis.smembers(this.#keys.joined(user)),

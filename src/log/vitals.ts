@@ -5,33 +5,42 @@ import { Script } from './script.ts';
 
 /** How Redis is, as this process sees it. */
 export interface Vitals {
-  /** How long a command took that does nothing, there and back, with what waited before it. */
+  /** How long a command took that does nothing, there and back, with what waited before it; where it took longest. */
   readonly roundTripMs: number;
-  /** How far Redis' clock is ahead of this machine's, give or take half the round trip. */
+  /** How far Redis' clock is ahead of this machine's, give or take half the round trip; where it is furthest off. */
   readonly clockAheadMs: number;
-  /** Entries that the journal holds. */
+  /** Entries that the journals hold. */
   readonly journalEntries: number;
 }
 
 /** By a script, which goes to the master that holds the journal. */
 const clockScript = new Script(`return redis.call('TIME')`);
 
-/** Asks Redis how it is; undefined if it doesn't answer within `withinMs` milliseconds. */
+/** Asks Redis how it is, wherever the shards of these keys lie; undefined if it doesn't answer within `withinMs` milliseconds. */
 export async function readVitals(
   redis: RedisClient,
-  keys: Keys,
+  shards: readonly Keys[],
   withinMs: number,
 ): Promise<Vitals | undefined> {
   if (redis.status !== 'ready') return undefined;
   const waiting = new AbortController();
   const tooLate = pause(withinMs, undefined, { ref: false, signal: waiting.signal }).catch(() => undefined);
   try {
-    return await Promise.race([ask(redis, keys), tooLate]);
+    return await Promise.race([askAll(redis, shards), tooLate]);
   } catch {
     return undefined;
   } finally {
     waiting.abort();
   }
+}
+
+async function askAll(redis: RedisClient, shards: readonly Keys[]): Promise<Vitals> {
+  const all = await Promise.all(shards.map((keys) => ask(redis, keys)));
+  return all.reduce((a, b) => ({
+    roundTripMs: Math.max(a.roundTripMs, b.roundTripMs),
+    clockAheadMs: Math.abs(a.clockAheadMs) < Math.abs(b.clockAheadMs) ? b.clockAheadMs : a.clockAheadMs,
+    journalEntries: a.journalEntries + b.journalEntries,
+  }));
 }
 
 async function ask(redis: RedisClient, keys: Keys): Promise<Vitals> {

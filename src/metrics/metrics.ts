@@ -1,6 +1,5 @@
 import { Registry } from 'prom-client';
 import type { DoctorCounts } from '../log/doctor-counts.ts';
-import type { Keys } from '../log/keys.ts';
 import type { RedisClient } from '../log/redis-client.ts';
 import { readVitals } from '../log/vitals.ts';
 import { Collectors } from './collectors.ts';
@@ -10,7 +9,6 @@ import { type Asked, addServiceMetrics, type ServiceParts } from './service-metr
 /** What the metrics are read from. */
 export interface MetricsSources extends ServiceParts {
   readonly redis: RedisClient;
-  readonly keys: Keys;
   readonly doctorCounts: DoctorCounts;
 }
 
@@ -36,7 +34,8 @@ export class Metrics {
 
   /** Everything as it is now, in Prometheus' text format. Redis is asked meanwhile, for 2 s at most. */
   async read(): Promise<string> {
-    const { redis, keys, doctorCounts } = this.#sources;
+    const { redis, shards, doctorCounts } = this.#sources;
+    const keys = shards.map((shard) => shard.keys);
     const vitals = await readVitals(redis, keys, ANSWER_WITHIN_MS);
     const doctor = vitals && (await doctorCounts.read().catch(() => undefined));
     this.#asked = { vitals, doctor };

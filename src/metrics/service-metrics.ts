@@ -1,18 +1,28 @@
 import { Histogram } from 'prom-client';
 import { PROBED_CARRIERS, PROXY_KINDS, VERDICTS } from '../chat/doctor.ts';
-import { byCarrier } from '../delivery/counts.ts';
+import { byCarrier, type Counts } from '../delivery/counts.ts';
 import type { Delivery } from '../delivery/delivery.ts';
+import type { Reader } from '../delivery/reader.ts';
 import type { Authority } from '../http/authority.ts';
+import type { Keys } from '../log/keys.ts';
 import type { Presence } from '../log/presence.ts';
 import type { Tail } from '../log/tail.ts';
 import type { Vitals } from '../log/vitals.ts';
 import type { Collectors } from './collectors.ts';
 
-/** Where the numbers are kept. */
-export interface ServiceParts {
+/** Where the numbers of one shard are kept. */
+export interface ShardParts {
+  readonly keys: Keys;
   readonly delivery: Delivery;
   readonly tail: Tail;
   readonly presence: Presence;
+}
+
+/** Where the numbers are kept. */
+export interface ServiceParts {
+  readonly shards: readonly ShardParts[];
+  /** Of all shards. */
+  readonly counts: Counts;
   readonly authority: Authority;
 }
 
@@ -37,15 +47,15 @@ export function addServiceMetrics(collectors: Collectors, parts: ServiceParts, a
   addDoctor(collectors, asked);
 }
 
-function addReaders(collectors: Collectors, { delivery: { counts, hub } }: ServiceParts): void {
+function addReaders(collectors: Collectors, { shards, counts }: ServiceParts): void {
   collectors.gaugeBy('throughline_readers', 'Readers now, polls under way among them.', 'carrier', () => {
     const readers = byCarrier(() => 0);
-    for (const { carrier } of hub.everyone()) readers[carrier]++;
+    for (const { carrier } of everyone(shards)) readers[carrier]++;
     return readers;
   });
   collectors.gauge('throughline_slow_readers', 'Readers now whose socket is full.', () => {
     let slow = 0;
-    for (const { isSlow } of hub.everyone()) if (isSlow) slow++;
+    for (const { isSlow } of everyone(shards)) if (isSlow) slow++;
     return slow;
   });
   collectors.counterBy(
@@ -67,8 +77,7 @@ function addReaders(collectors: Collectors, { delivery: { counts, hub } }: Servi
   );
 }
 
-function addDelivery(collectors: Collectors, { delivery }: ServiceParts): void {
-  const { counts } = delivery;
+function addDelivery(collectors: Collectors, { shards, counts }: ServiceParts): void {
   collectors.counter(
     'throughline_events_told_total',
     'Events told to readers, each reader’s counted.',
@@ -85,7 +94,7 @@ function addDelivery(collectors: Collectors, { delivery }: ServiceParts): void {
     buckets: LATENCY_BUCKETS_S,
     registers: [collectors.registry],
   });
-  delivery.toldTurn = (latencyMs) => latency.observe(latencyMs / 1000);
+  for (const { delivery } of shards) delivery.toldTurn = (latencyMs) => latency.observe(latencyMs / 1000);
   collectors.counterBy(
     'throughline_catch_ups_total',
     'Readers that came back having missed something, by where that was read.',
@@ -105,7 +114,7 @@ function addDelivery(collectors: Collectors, { delivery }: ServiceParts): void {
   );
 }
 
-function addEdge(collectors: Collectors, { delivery: { counts }, presence, authority }: ServiceParts): void {
+function addEdge(collectors: Collectors, { shards, counts, authority }: ServiceParts): void {
   collectors.counterBy(
     'throughline_posts_total',
     'Posts appended (accepted), and posts recognised as sent before (repeated).',
@@ -124,32 +133,27 @@ function addEdge(collectors: Collectors, { delivery: { counts }, presence, autho
     'from',
     () => ({ memory: authority.sessionCounts?.kept, redis: authority.sessionCounts?.read }),
   );
-  collectors.counter(
-    'throughline_presence_renewals_total',
-    'Presence leases renewed in Redis.',
-    () => presence.counts.renewals,
+  collectors.counter('throughline_presence_renewals_total', 'Presence leases renewed in Redis.', () =>
+    sum(shards, ({ presence }) => presence.counts.renewals),
   );
-  collectors.counter(
-    'throughline_presence_sweeps_total',
-    'Looks for ended presence leases.',
-    () => presence.counts.sweeps,
+  collectors.counter('throughline_presence_sweeps_total', 'Looks for ended presence leases.', () =>
+    sum(shards, ({ presence }) => presence.counts.sweeps),
   );
   collectors.counter(
     'throughline_presence_expired_total',
     'People whom this process’ sweeps found gone.',
-    () => presence.counts.gone,
+    () => sum(shards, ({ presence }) => presence.counts.gone),
   );
 }
 
-function addJournal(collectors: Collectors, { delivery, tail }: ServiceParts, asked: () => Asked): void {
-  const { counts, window } = delivery;
-  collectors.gauge('throughline_tail_reading', '1 while the journal is read, else 0.', () =>
-    Number(tail.isReading(READING_WITHIN_MS)),
+function addJournal(collectors: Collectors, { shards, counts }: ServiceParts, asked: () => Asked): void {
+  collectors.gauge('throughline_tail_reading', '1 while every journal is read, else 0.', () =>
+    Number(shards.every(({ tail }) => tail.isReading(READING_WITHIN_MS))),
   );
   collectors.gauge(
     'throughline_tail_lag_seconds',
-    'Age of the newest entry when it was heard, by Redis’ clock and this machine’s.',
-    () => delivery.lagMs / 1000,
+    'Age of the newest entry when it was heard, by Redis’ clock and this machine’s; of the shard that lags most.',
+    () => Math.max(...shards.map(({ delivery }) => delivery.lagMs)) / 1000,
   );
   collectors.counterBy(
     'throughline_window_refills_total',
@@ -157,11 +161,15 @@ function addJournal(collectors: Collectors, { delivery, tail }: ServiceParts, as
     'reason',
     () => counts.refills,
   );
-  collectors.gauge('throughline_window_entries', 'Journal entries in memory.', () => window.size.entries);
-  collectors.gauge('throughline_window_bytes', 'About how many bytes they take.', () => window.size.bytes);
+  collectors.gauge('throughline_window_entries', 'Journal entries in memory.', () =>
+    sum(shards, ({ delivery }) => delivery.window.size.entries),
+  );
+  collectors.gauge('throughline_window_bytes', 'About how many bytes they take.', () =>
+    sum(shards, ({ delivery }) => delivery.window.size.bytes),
+  );
   collectors.gauge(
     'throughline_journal_entries',
-    'Entries that the journal in Redis holds.',
+    'Entries that the journals in Redis hold.',
     () => asked().vitals?.journalEntries,
   );
   collectors.gauge('throughline_redis_up', '1 if Redis answered within 2 s, else 0.', () =>
@@ -198,6 +206,14 @@ function addDoctor(collectors: Collectors, asked: () => Asked): void {
   collectors.counterBy('throughline_doctor_proxies_total', 'Kinds of proxy that they met.', 'kind', () =>
     countEach(PROXY_KINDS, 'proxy'),
   );
+}
+
+function* everyone(shards: readonly ShardParts[]): Iterable<Reader> {
+  for (const { delivery } of shards) yield* delivery.hub.everyone();
+}
+
+function sum(shards: readonly ShardParts[], of: (shard: ShardParts) => number): number {
+  return shards.reduce((total, shard) => total + of(shard), 0);
 }
 
 function secondsOf(ms: number | undefined): number | undefined {

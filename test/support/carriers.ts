@@ -93,7 +93,7 @@ const socket: Carrier = {
   follow: (person, rooms, after) =>
     start(after, async (follower) => {
       const query = new URLSearchParams({ rooms: rooms.join(','), ...(after && { after }) });
-      const webSocket = new WebSocket(`${person.url.replace(/^http/, 'ws')}/api/socket?${query}`, {
+      const webSocket = new WebSocket(person.address(`/api/socket?${query}`).replace(/^http/, 'ws'), {
         headers: { Cookie: person.cookie },
       });
       follower.signal.addEventListener('abort', () => webSocket.terminate());

@@ -29,31 +29,45 @@ export class Person {
   readonly url: string;
   readonly cookie: string;
   readonly user: { id: string; name: string };
+  readonly site: string;
 
-  private constructor(url: string, cookie: string, user: { id: string; name: string }) {
+  private constructor(url: string, cookie: string, user: { id: string; name: string }, site: string) {
     this.url = url;
     this.cookie = cookie;
     this.user = user;
+    this.site = site;
   }
 
-  static async logIn(url: string, name = `p-${randomBytes(4).toString('hex')}`): Promise<Person> {
-    const res = await fetch(`${url}/api/session`, {
-      method: 'POST',
-      headers: { 'Content-Type': 'application/json' },
-      body: JSON.stringify({ name }),
-    });
+  static async logIn(
+    url: string,
+    name = `p-${randomBytes(4).toString('hex')}`,
+    site = 'main',
+  ): Promise<Person> {
+    const res = await Person.nobody(url, site).send('/api/session', { name });
     if (res.status !== 201) throw new Error(`log-in: ${res.status} ${await res.text()}`);
     const { user } = (await res.json()) as { user: { id: string; name: string } };
-    return new Person(url, (res.headers.get('set-cookie') as string).split(';')[0] as string, user);
+    const cookie = (res.headers.get('set-cookie') as string).split(';')[0] as string;
+    return new Person(url, cookie, user, site);
+  }
+
+  /** Somebody without a session. */
+  static nobody(url: string, site = 'main'): Person {
+    return new Person(url, '', { id: '', name: '' }, site);
   }
 
   /** The same person, asking another process. */
   at(url: string): Person {
-    return new Person(url, this.cookie, this.user);
+    return new Person(url, this.cookie, this.user, this.site);
+  }
+
+  /** The URL of a path, with the person's site. */
+  address(path: string): string {
+    const site = this.site === 'main' ? '' : `${path.includes('?') ? '&' : '?'}site=${this.site}`;
+    return this.url + path + site;
   }
 
   get(path: string, init: RequestInit = {}): Promise<Response> {
-    return fetch(this.url + path, {
+    return fetch(this.address(path), {
       ...init,
       headers: { Cookie: this.cookie, ...(init.headers as Record<string, string>) },
     });

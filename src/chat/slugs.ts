@@ -1,0 +1,9 @@
+import { z } from 'zod';
+
+/** What sites and rooms are named by, so that it can stand in URLs, cookies and keys as it is. */
+export const slug = z
+  .string('must be a string')
+  .regex(
+    /^[a-z0-9][a-z0-9_-]{0,63}$/,
+    'must be 1 to 64 of a-z, 0-9, _ and -, and begin with a letter or digit',
+  );
