@@ -36,6 +36,8 @@ import { Sweeper } from './log/sweeper.ts';
 import { Tail } from './log/tail.ts';
 import { refusalOf } from './log/unreachable.ts';
 import { type OpenMetrics, openMetrics } from './metrics/open-metrics.ts';
+import type { Samples } from './metrics/samples.ts';
+import type { ReadMetrics } from './metrics/tell-metrics.ts';
 
 /** A service that runs, without a server of its own. */
 export interface OpenService {
@@ -45,6 +47,8 @@ export interface OpenService {
   readonly delivery: Delivery;
   /** Where the metrics are scraped, if they have a port of their own. */
   readonly metricsUrl: string | undefined;
+  /** This process' own metrics, also after `close`; undefined where nobody wants them. */
+  readonly readOwnMetrics: (() => Promise<Samples>) | undefined;
   /** Ends all readers, with `bye`. */
   endReaders(): void;
   /** Stops the tail and leaves Redis (and stops it, if it is our own). */
@@ -55,6 +59,8 @@ interface OpenOptions {
   readonly user?: UserHook | undefined;
   /** Gives up the start, which takes minutes where a private Redis has gigabytes to load. */
   readonly signal?: AbortSignal | undefined;
+  /** This process is a worker: reads the metrics of all of them. */
+  readonly readAllMetrics?: ReadMetrics | undefined;
 }
 
 const READY_WITHIN_MS = 3000;
@@ -67,7 +73,7 @@ const MAX_PROBES = 200;
 export async function openService(
   config: Config,
   log: Log,
-  { user, signal }: OpenOptions = {},
+  { user, signal, readAllMetrics }: OpenOptions = {},
 ): Promise<OpenService> {
   const embedded =
     config.redisUrl === undefined
@@ -75,7 +81,7 @@ export async function openService(
       : undefined;
   const address = embedded ? { path: embedded.socketPath } : addressOf(config.redisUrl as string);
   try {
-    return await compose(config, log, user, address, async () => embedded?.close());
+    return await compose(config, log, { user, readAllMetrics }, address, async () => embedded?.close());
   } catch (error) {
     await embedded?.close();
     throw error;
@@ -85,7 +91,7 @@ export async function openService(
 async function compose(
   config: Config,
   log: Log,
-  user: UserHook | undefined,
+  { user, readAllMetrics }: Pick<OpenOptions, 'user' | 'readAllMetrics'>,
   address: RedisAddress,
   closeRedis: () => Promise<void>,
 ): Promise<OpenService> {
@@ -168,6 +174,7 @@ async function compose(
       config,
       { delivery, tail, presence, authority, redis: commands, keys, doctorCounts },
       log,
+      readAllMetrics,
     );
     await openLobby();
     await tail.start();
@@ -179,6 +186,7 @@ async function compose(
       upgrade: takeUpgrades(service),
       delivery,
       metricsUrl: metrics?.url,
+      readOwnMetrics: metrics?.samples,
       endReaders: () => {
         delivery.endEveryone('shutting_down', config.byeSpreadMs);
         probes.endAll();
