@@ -6,10 +6,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { startTestRedis, type TestRedis } from './support/redis.ts';
+import { scrape } from './support/scrape.ts';
 import { Person, startTestServer, testConfig } from './support/service.ts';
 import { ServiceProcess } from './support/service-process.ts';
 import { waitFor } from './support/wait-for.ts';
 
+const TOKEN = 'a-token-of-the-tests';
 const DRAIN_MS = 30_000;
 const WELL_UNDER_MS = 5000;
 
@@ -79,7 +81,7 @@ async function keepOpen(url: string, times: number) {
     for await (const bytes of res) text += bytes;
     return { text, connection: res.headers.connection as string };
   });
-  return { person, streams, polls, answered, silent, held };
+  return { streams, polls, answered, silent, held };
 }
 
 async function expectQuick(stop: () => Promise<unknown>, open: Awaited<ReturnType<typeof keepOpen>>) {
@@ -87,7 +89,8 @@ async function expectQuick(stop: () => Promise<unknown>, open: Awaited<ReturnTyp
   await stop();
   expect(performance.now() - startedAt).toBeLessThan(WELL_UNDER_MS);
   const { streams, polls, answered, silent, held } = open;
-  for (const { heard } of streams) expect(heard).toMatch(/event: bye[\s\S]*shutting_down[\s\S]*\r\n0\r\n\r\n$/);
+  for (const { heard } of streams)
+    expect(heard).toMatch(/event: bye[\s\S]*shutting_down[\s\S]*\r\n0\r\n\r\n$/);
   for (const { heard } of polls) expect(heard).toMatch(/shutting_down[\s\S]*\r\n0\r\n\r\n$/);
   for (const { text, connection } of await Promise.all(held)) {
     expect(JSON.parse(text).events).toMatchObject([{ kind: 'bye', code: 'shutting_down' }]);
@@ -114,14 +117,16 @@ describe('a stop with streams, polls and kept-alive connections takes no time', 
       PORT: '0',
       DATA_DIR: folder,
       LOG_LEVEL: 'info',
+      METRICS_TOKEN: TOKEN,
       DRAIN_MS: String(DRAIN_MS),
     });
     cleanUps.push(() => service.hasExited || service.kill('SIGKILL'));
     const url = await service.url();
     await waitFor('both', () => service.out.split('"a worker listens"').length === 3, 20_000);
     const open = await keepOpen(url, 6);
-    // Behind them in the same queue.
-    await open.person.post('they are held').catch(() => {});
+    const polls = async () =>
+      (await scrape(`${url}/metrics`, TOKEN)).get('throughline_readers{carrier="long-poll"}');
+    await waitFor('the polls', async () => (await polls()) === 12);
     const stop = () => service.kill('SIGTERM');
     await expectQuick(async () => expect(await stop()).toBe(0), open);
   }, 60_000);
