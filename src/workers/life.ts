@@ -57,7 +57,7 @@ export class WorkerLife {
     });
     this.listening = new Promise((resolve) => {
       this.#worker.on('message', (report: Report) => this.#hear(report, resolve));
-      if (this.hasEnded) resolve(undefined);
+      void this.ended.then(() => resolve(undefined));
     });
   }
 
