@@ -23,6 +23,8 @@ import { keepShards, shardIndexOf, tagsOf } from './log/shards.ts';
 import { SiteBook } from './log/site-book.ts';
 import { StartError } from './log/start-error.ts';
 import { type OpenMetrics, openMetrics } from './metrics/open-metrics.ts';
+import type { Samples } from './metrics/samples.ts';
+import type { ReadMetrics } from './metrics/tell-metrics.ts';
 import { type OpenShard, openShard } from './open-shard.ts';
 
 /** A service that runs, without a server of its own. */
@@ -34,6 +36,8 @@ export interface OpenService {
   readonly readers: number;
   /** Where the metrics are scraped, if they have a port of their own. */
   readonly metricsUrl: string | undefined;
+  /** This process' own metrics, also after `close`; undefined where nobody wants them. */
+  readonly readOwnMetrics: (() => Promise<Samples>) | undefined;
   /** Ends all readers, with `bye`. */
   endReaders(): void;
   /** Stops the tails and leaves Redis (and stops it, if it is our own). */
@@ -50,6 +54,8 @@ interface OpenOptions {
   readonly host?: Host | undefined;
   /** Gives up the start, which takes minutes where a private Redis has gigabytes to load. */
   readonly signal?: AbortSignal | undefined;
+  /** This process is a worker: reads the metrics of all of them. */
+  readonly readAllMetrics?: ReadMetrics | undefined;
 }
 
 const READY_WITHIN_MS = 3000;
@@ -62,7 +68,7 @@ const MAX_PROBES = 200;
 export async function openService(
   config: Config,
   log: Log,
-  { host, signal }: OpenOptions = {},
+  { host, signal, readAllMetrics }: OpenOptions = {},
 ): Promise<OpenService> {
   const embedded =
     config.redisUrl === undefined
@@ -70,7 +76,7 @@ export async function openService(
       : undefined;
   const address = embedded ? { path: embedded.socketPath } : addressOf(config.redisUrl as string);
   try {
-    return await compose(config, log, host, address, async () => embedded?.close());
+    return await compose(config, log, { host, readAllMetrics }, address, async () => embedded?.close());
   } catch (error) {
     await embedded?.close();
     throw error;
@@ -80,7 +86,7 @@ export async function openService(
 async function compose(
   config: Config,
   log: Log,
-  host: Host | undefined,
+  { host, readAllMetrics }: Pick<OpenOptions, 'host' | 'readAllMetrics'>,
   address: RedisAddress,
   closeRedis: () => Promise<void>,
 ): Promise<OpenService> {
@@ -153,7 +159,12 @@ async function compose(
         (await answers(() => Promise.all(shards.map(({ keys }) => commands.exists(keys.epoch))))),
     };
     const { doctorCounts } = service;
-    metrics = await openMetrics(config, { shards, counts, authority, redis: commands, doctorCounts }, log);
+    metrics = await openMetrics(
+      config,
+      { shards, counts, authority, redis: commands, doctorCounts },
+      log,
+      readAllMetrics,
+    );
     if (host && host.site !== MAIN_SITE) await sites.putNew(host.site);
     await sites.get(MAIN_SITE);
     const stop = () => Promise.all(shards.map((shard) => shard.stop()));
@@ -172,6 +183,7 @@ async function compose(
         return shards.reduce((sum, { delivery }) => sum + delivery.hub.size, 0);
       },
       metricsUrl: metrics?.url,
+      readOwnMetrics: metrics?.samples,
       endReaders: () => {
         for (const { delivery } of shards) delivery.endEveryone('shutting_down', config.byeSpreadMs);
         probes.endAll();

@@ -1,14 +1,17 @@
 import { readFileSync, unwatchFile, watchFile } from 'node:fs';
-import { createServer, type Server } from 'node:http';
+import { createServer } from 'node:http';
 import type { Server as TlsServer } from 'node:https';
-import { type AddressInfo, Server as NetServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import express from 'express';
 import type { Config } from './config.ts';
 import { createAppServer } from './http/app-server.ts';
 import { asksForWebSocket, ignoreUpgrade } from './http/ignore-upgrades.ts';
 import { listen } from './http/listen.ts';
+import { OpenConnections } from './http/open-connections.ts';
 import type { Log } from './log/logger.ts';
 import { StartError } from './log/start-error.ts';
+import type { Samples } from './metrics/samples.ts';
+import type { ReadMetrics } from './metrics/tell-metrics.ts';
 import { openService } from './open-service.ts';
 
 /** A service that listens. */
@@ -19,6 +22,8 @@ export interface RunningServer {
   readonly redirectUrl: string | undefined;
   /** Where its metrics are scraped, if they have a port of their own. */
   readonly metricsUrl: string | undefined;
+  /** Its own metrics, also after `close`; undefined where nobody wants them. */
+  readonly readOwnMetrics: (() => Promise<Samples>) | undefined;
   /** How many readers it has now: streams, sockets, and polls under way. */
   readonly readers: number;
   /**
@@ -29,10 +34,17 @@ export interface RunningServer {
 }
 
 const CERTIFICATE_CHECK_MS = 5000;
+/** Nothing is under way where everybody is sent away. */
+const REDIRECT_DRAIN_MS = 1000;
 
-/** Starts the service and its server. Throws a StartError, or the reason of a signal that gave the start up; then nothing is left running. */
-export async function startServer(config: Config, log: Log, signal?: AbortSignal): Promise<RunningServer> {
-  const service = await openService(config, log, { signal });
+/** Starts the service and its server. Throws a StartError, or the reason of a signal that gave the start up; then nothing is left running. `readAllMetrics`: as a worker, whose scrapes tell of all. */
+export async function startServer(
+  config: Config,
+  log: Log,
+  signal?: AbortSignal,
+  readAllMetrics?: ReadMetrics,
+): Promise<RunningServer> {
+  const service = await openService(config, log, { signal, readAllMetrics });
   try {
     const app = express();
     app.disable('x-powered-by').disable('etag');
@@ -43,6 +55,7 @@ export async function startServer(config: Config, log: Log, signal?: AbortSignal
         ? { cert: config.tlsCert, key: config.tlsKey }
         : undefined;
     const server = createAppServer(app, tls && certificate(tls));
+    const connections = new OpenConnections(server);
     server.on('upgrade', (req, socket, head) => {
       if (asksForWebSocket(req)) service.upgrade(req, socket, head);
       else ignoreUpgrade(server, req, socket, head);
@@ -55,12 +68,8 @@ export async function startServer(config: Config, log: Log, signal?: AbortSignal
     let closing: Promise<void> | undefined;
     const close = async (idleMs: number) => {
       stopWatching();
-      const drained = Promise.all([
-        closed(server, config.drainMs, idleMs),
-        redirect && closed(redirect, config.drainMs),
-      ]);
-      // A client that never pauses would hold its kept-alive connection, and with it the stop, for the whole drain time.
-      server.prependListener('request', (_req, res) => res.setHeader('Connection', 'close'));
+      // First, so that polls are answered with the end of their connections.
+      const drained = Promise.all([connections.close(config.drainMs, idleMs), redirect?.close()]);
       service.endReaders();
       await drained;
       await service.close();
@@ -70,11 +79,12 @@ export async function startServer(config: Config, log: Log, signal?: AbortSignal
       get readers() {
         return service.readers;
       },
-      redirectUrl: redirect && `http://${host}:${(redirect.address() as AddressInfo).port}`,
+      redirectUrl: redirect && `http://${host}:${redirect.port}`,
       metricsUrl: service.metricsUrl,
+      readOwnMetrics: service.readOwnMetrics,
       close: (idleMs = 0) => {
         closing ??= close(idleMs);
-        if (idleMs === 0) server.closeIdleConnections();
+        if (idleMs === 0) connections.endIdle();
         return closing;
       },
     };
@@ -82,24 +92,6 @@ export async function startServer(config: Config, log: Log, signal?: AbortSignal
     await service.close();
     throw error;
   }
-}
-
-/** Stops accepting, and waits for requests under way: for `idleMs` and then the drain time, at most. */
-export function closed(server: Server | TlsServer, drainMs: number, idleMs = 0): Promise<void> {
-  return new Promise((resolve) => {
-    const timers = [setTimeout(() => server.closeAllConnections(), idleMs + drainMs)];
-    server.once('close', () => {
-      timers.forEach(clearTimeout);
-      resolve();
-    });
-    if (idleMs === 0) {
-      server.close();
-      return;
-    }
-    // Its own `close` would end idle connections at once, whose clients may just have sent a request.
-    NetServer.prototype.close.call(server);
-    timers.push(setTimeout(() => server.close(), idleMs));
-  });
 }
 
 function certificate({ cert, key }: { cert: string; key: string }): { cert: Buffer; key: Buffer } {
@@ -127,12 +119,21 @@ function watchCertificate(paths: { cert: string; key: string }, server: TlsServe
   };
 }
 
+interface Redirect {
+  readonly port: number;
+  close(): Promise<void>;
+}
+
 /** A plain server that sends everybody to the one with TLS. Throws a StartError. */
-export async function redirectTo(port: number, { httpRedirectPort, host }: Config): Promise<Server> {
+export async function redirectTo(port: number, { httpRedirectPort, host }: Config): Promise<Redirect> {
   const server = createServer((req, res) => {
     const name = req.headers.host?.replace(/:\d+$/, '') ?? host;
     res.writeHead(308, { Location: `https://${name}${port === 443 ? '' : `:${port}`}${req.url}` }).end();
   });
+  const connections = new OpenConnections(server);
   await listen(server, httpRedirectPort as number, host);
-  return server;
+  return {
+    port: (server.address() as AddressInfo).port,
+    close: () => connections.close(REDIRECT_DRAIN_MS, 0),
+  };
 }

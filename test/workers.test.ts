@@ -209,7 +209,7 @@ describe('over a Redis of one’s own', () => {
     cleanUps.push(async () => void socket.destroy());
     socket.on('error', () => {});
     socket.write(
-      `POST /api/rooms/lobby/messages HTTP/1.1\r\nHost: x\r\nCookie: ${person.cookie}\r\nContent-Length: 9\r\n\r\n{`,
+      `POST /api/rooms/lobby/messages HTTP/1.1\r\nHost: x\r\nCookie: ${person.cookie}\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{`,
     );
     await waitFor('the request to arrive', () => new Promise((resolve) => setTimeout(resolve, 200, true)));
     const pids = workersOf(service);

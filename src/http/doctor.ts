@@ -116,9 +116,6 @@ function hold(probes: ProbePlaces, res: Response, end: () => void): (() => void)
   const atEnd: (() => void)[] = [];
   const isOver = () => atEnd.splice(0).forEach((stop) => void stop());
   const leave = probes.take(() => {
-    const { socket } = res;
-    // Kept alive, the connection would outlast the server's stop.
-    res.once('finish', () => socket?.end());
     end();
     isOver();
   });

@@ -1,7 +1,10 @@
-import { Counter, Gauge, type Registry } from 'prom-client';
+import { type Aggregator, Counter, Gauge, type Registry } from 'prom-client';
 
 /** One value for each value of a label; those of a closed set only. */
 type Labelled = Readonly<Record<string, number | undefined>>;
+
+/** How one number is made of those that several workers have. */
+export type Together = Extract<Aggregator, 'sum' | 'min' | 'max'>;
 
 /** Makes metrics that are read where their numbers are kept, and only when somebody scrapes. */
 export class Collectors {
@@ -12,12 +15,18 @@ export class Collectors {
   }
 
   /** A count that only grows. Undefined: not known now, so nothing is said. */
-  counter(name: string, help: string, read: () => number | undefined): void {
-    this.#counter(name, help, [], (say) => say({}, read()));
+  counter(name: string, help: string, read: () => number | undefined, together: Together = 'sum'): void {
+    this.#counter(name, help, [], together, (say) => say({}, read()));
   }
 
-  counterBy(name: string, help: string, label: string, read: () => Labelled): void {
-    this.#counter(name, help, [label], (say) => {
+  counterBy(
+    name: string,
+    help: string,
+    label: string,
+    read: () => Labelled,
+    together: Together = 'sum',
+  ): void {
+    this.#counter(name, help, [label], together, (say) => {
       for (const [value, count] of Object.entries(read())) say({ [label]: value }, count);
     });
   }
@@ -28,29 +37,31 @@ export class Collectors {
     help: string,
     [outer, inner]: [string, string],
     read: () => Readonly<Record<string, Labelled>>,
+    together: Together = 'sum',
   ): void {
-    this.#counter(name, help, [outer, inner], (say) => {
+    this.#counter(name, help, [outer, inner], together, (say) => {
       for (const [first, counts] of Object.entries(read()))
         for (const [second, count] of Object.entries(counts)) say({ [outer]: first, [inner]: second }, count);
     });
   }
 
   /** A number that comes and goes. Undefined: not known now, so nothing is said. */
-  gauge(name: string, help: string, read: () => number | undefined): void {
-    this.#gauge(name, help, [], (say) => say({}, read()));
+  gauge(name: string, help: string, read: () => number | undefined, together: Together = 'sum'): void {
+    this.#gauge(name, help, [], together, (say) => say({}, read()));
   }
 
   gaugeBy(name: string, help: string, label: string, read: () => Labelled): void {
-    this.#gauge(name, help, [label], (say) => {
+    this.#gauge(name, help, [label], 'sum', (say) => {
       for (const [value, count] of Object.entries(read())) say({ [label]: value }, count);
     });
   }
 
-  #counter(name: string, help: string, labelNames: string[], tell: Tell): void {
+  #counter(name: string, help: string, labelNames: string[], aggregator: Together, tell: Tell): void {
     new Counter({
       name,
       help,
       labelNames,
+      aggregator,
       registers: [this.registry],
       collect() {
         // The library resets an unlabelled counter to 0, which would be said where nothing is known.
@@ -61,11 +72,12 @@ export class Collectors {
     });
   }
 
-  #gauge(name: string, help: string, labelNames: string[], tell: Tell): void {
+  #gauge(name: string, help: string, labelNames: string[], aggregator: Together, tell: Tell): void {
     new Gauge({
       name,
       help,
       labelNames,
+      aggregator,
       registers: [this.registry],
       collect() {
         this.reset();

@@ -1,15 +1,13 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { isSame } from '../http/authority.ts';
-import { listen } from '../http/listen.ts';
 import type { Log } from '../log/logger.ts';
 import { Metrics, type MetricsSources } from './metrics.ts';
-
-interface MetricsOptions {
-  readonly metricsPort: number | undefined;
-  readonly metricsHost: string;
-  readonly metricsToken: string | undefined;
-}
+import type { Samples } from './samples.ts';
+import {
+  type MetricsOptions,
+  openMetricsPort,
+  type ReadMetrics,
+  type TellMetrics,
+  tellMetrics,
+} from './tell-metrics.ts';
 
 /** Metrics that can be scraped. */
 export interface OpenMetrics {
@@ -17,72 +15,39 @@ export interface OpenMetrics {
   readonly tell: TellMetrics | undefined;
   /** Where they are on a port of their own; undefined without one. */
   readonly url: string | undefined;
+  /** This process' own, for whoever adds them up; also after `close`. */
+  samples(): Promise<Samples>;
   /** Safe to call twice. */
   close(): void;
 }
 
-type TellMetrics = (req: IncomingMessage, res: ServerResponse, next: () => void) => Promise<void>;
-
-const PATH = '/metrics';
-/** Whoever opens a connection to the port and says nothing is let go. */
-const REQUEST_WITHIN_MS = 10_000;
-
-/** Opens the metrics where the settings want them; undefined if nowhere. Throws a StartError if the port can't be had. */
+/**
+ * Opens the metrics where the settings want them; undefined if nowhere. With `readAll`, which reads those of all workers,
+ * this is one of them: it tells those, and the port is the primary's. Throws a StartError if the port can't be had.
+ */
 export async function openMetrics(
   options: MetricsOptions,
   sources: MetricsSources,
   log: Log,
+  readAll: ReadMetrics | undefined,
 ): Promise<OpenMetrics | undefined> {
-  const { metricsPort, metricsHost, metricsToken } = options;
+  const { metricsPort, metricsToken } = options;
   if (metricsPort === undefined && metricsToken === undefined) return undefined;
-  const metrics = new Metrics(sources);
-  const tell = tellTo(metrics, metricsToken);
+  const metrics = new Metrics(sources, { isWorker: readAll !== undefined });
+  const read = readAll ?? (() => metrics.text());
   try {
-    const server = metricsPort === undefined ? undefined : createMetricsServer(tell, log);
-    if (server !== undefined) await listen(server, metricsPort as number, metricsHost);
-    const url = server && urlOf(server);
-    if (url !== undefined) log.info({ url }, 'the metrics are told there');
+    const port = readAll ? undefined : await openMetricsPort(options, read, log);
     return {
-      tell: metricsToken === undefined ? undefined : tell,
-      url,
+      tell: metricsToken === undefined ? undefined : tellMetrics(read, metricsToken),
+      url: port?.url,
+      samples: () => metrics.samples(),
       close: () => {
         metrics.close();
-        server?.close();
-        server?.closeAllConnections();
+        port?.close();
       },
     };
   } catch (error) {
     metrics.close();
     throw error;
   }
-}
-
-/** [spec] RFC 6750, 2.1: `Authorization: Bearer <token>`. Whoever hasn't it doesn't learn that there is something. */
-function tellTo(metrics: Metrics, token: string | undefined): TellMetrics {
-  return async (req, res, next) => {
-    const given = /^Bearer +(.*)$/i.exec(req.headers.authorization ?? '')?.[1] ?? '';
-    if (token !== undefined && !isSame(given, token)) return next();
-    const text = await metrics.read();
-    res.setHeader('Content-Type', metrics.contentType);
-    res.setHeader('Cache-Control', 'no-store');
-    res.end(req.method === 'HEAD' ? undefined : text);
-  };
-}
-
-function createMetricsServer(tell: TellMetrics, log: Log): Server {
-  return createServer({ requestTimeout: REQUEST_WITHIN_MS }, (req, res) => {
-    const isAsked = req.url?.split('?', 1)[0] === PATH && (req.method === 'GET' || req.method === 'HEAD');
-    const decline = () =>
-      void res.writeHead(404, { 'Content-Type': 'text/plain' }).end('There is nothing here.\n');
-    if (!isAsked) return decline();
-    tell(req, res, decline).catch((error: unknown) => {
-      log.error({ err: error }, 'the metrics couldn’t be read');
-      res.destroy();
-    });
-  });
-}
-
-function urlOf(server: Server): string {
-  const { address, family, port } = server.address() as AddressInfo;
-  return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}${PATH}`;
 }

@@ -35,6 +35,7 @@ export function addProcessMetrics(collectors: Collectors): () => void {
     'process_start_time_seconds',
     'When the process started, in seconds since 1970.',
     () => performance.timeOrigin / 1000,
+    'min',
   );
   collectors.gauge('process_resident_memory_bytes', 'Memory that the process takes.', () =>
     memoryUsage.rss(),
@@ -73,16 +74,19 @@ function addEventLoopLag(collectors: Collectors): () => void {
       delay.reset();
       return lag.p50;
     },
+    'max',
   );
   collectors.gauge(
     'nodejs_eventloop_lag_p99_seconds',
     'Lag of the event loop that 99 % since the last scrape stayed below.',
     () => lag.p99,
+    'max',
   );
   collectors.gauge(
     'nodejs_eventloop_lag_max_seconds',
     'Greatest lag of the event loop since the last scrape.',
     () => lag.max,
+    'max',
   );
   return () => void delay.disable();
 }

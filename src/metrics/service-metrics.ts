@@ -147,13 +147,17 @@ function addEdge(collectors: Collectors, { shards, counts, authority }: ServiceP
 }
 
 function addJournal(collectors: Collectors, { shards, counts }: ServiceParts, asked: () => Asked): void {
-  collectors.gauge('throughline_tail_reading', '1 while every journal is read, else 0.', () =>
-    Number(shards.every(({ tail }) => tail.isReading(READING_WITHIN_MS))),
+  collectors.gauge(
+    'throughline_tail_reading',
+    '1 while every journal is read, else 0.',
+    () => Number(shards.every(({ tail }) => tail.isReading(READING_WITHIN_MS))),
+    'min',
   );
   collectors.gauge(
     'throughline_tail_lag_seconds',
     'Age of the newest entry when it was heard, by Redis’ clock and this machine’s; of the shard that lags most.',
     () => Math.max(...shards.map(({ delivery }) => delivery.lagMs)) / 1000,
+    'max',
   );
   collectors.counterBy(
     'throughline_window_refills_total',
@@ -171,17 +175,25 @@ function addJournal(collectors: Collectors, { shards, counts }: ServiceParts, as
     'throughline_journal_entries',
     'Entries that the journals in Redis hold.',
     () => asked().vitals?.journalEntries,
+    'max',
   );
-  collectors.gauge('throughline_redis_up', '1 if Redis answered within 2 s, else 0.', () =>
-    Number(asked().vitals !== undefined),
+  collectors.gauge(
+    'throughline_redis_up',
+    '1 if Redis answered within 1.5 s, else 0.',
+    () => Number(asked().vitals !== undefined),
+    'min',
   );
-  collectors.gauge('throughline_redis_round_trip_seconds', 'How long Redis took to answer.', () =>
-    secondsOf(asked().vitals?.roundTripMs),
+  collectors.gauge(
+    'throughline_redis_round_trip_seconds',
+    'How long Redis took to answer.',
+    () => secondsOf(asked().vitals?.roundTripMs),
+    'max',
   );
   collectors.gauge(
     'throughline_redis_clock_ahead_seconds',
     'How far Redis’ clock is ahead of this machine’s: by so much the latencies are too small.',
     () => secondsOf(asked().vitals?.clockAheadMs),
+    'max',
   );
 }
 
@@ -191,20 +203,32 @@ function addDoctor(collectors: Collectors, asked: () => Asked): void {
     asked().doctor === undefined ? undefined : (asked().doctor?.[field] ?? 0);
   const countEach = (fields: readonly string[], prefix: string) =>
     Object.fromEntries(fields.map((field) => [field, count(`${prefix}:${field}`)]));
-  collectors.counter('throughline_doctor_reports_total', 'Reports of browsers’ doctors.', () =>
-    count('reports'),
+  collectors.counter(
+    'throughline_doctor_reports_total',
+    'Reports of browsers’ doctors.',
+    () => count('reports'),
+    'max',
   );
-  collectors.counterBy('throughline_doctor_carriers_total', 'Carriers that they found best.', 'carrier', () =>
-    countEach([...PROBED_CARRIERS, 'none'], 'carrier'),
+  collectors.counterBy(
+    'throughline_doctor_carriers_total',
+    'Carriers that they found best.',
+    'carrier',
+    () => countEach([...PROBED_CARRIERS, 'none'], 'carrier'),
+    'max',
   );
   collectors.counterByBoth(
     'throughline_doctor_verdicts_total',
     'What they found of each carrier.',
     ['carrier', 'verdict'],
     () => Object.fromEntries(PROBED_CARRIERS.map((carrier) => [carrier, countEach(VERDICTS, carrier)])),
+    'max',
   );
-  collectors.counterBy('throughline_doctor_proxies_total', 'Kinds of proxy that they met.', 'kind', () =>
-    countEach(PROXY_KINDS, 'proxy'),
+  collectors.counterBy(
+    'throughline_doctor_proxies_total',
+    'Kinds of proxy that they met.',
+    'kind',
+    () => countEach(PROXY_KINDS, 'proxy'),
+    'max',
   );
 }
 

@@ -1,4 +1,5 @@
 import type { Config } from '../config.ts';
+import type { Samples } from '../metrics/samples.ts';
 
 /** The command line of a worker, which is told everything else by the primary. */
 export const WORKER_ARGUMENT = 'worker';
@@ -7,7 +8,11 @@ export const WORKER_ARGUMENT = 'worker';
 export type Order =
   | { readonly kind: 'run'; readonly config: Config }
   /** Accept no more, say `bye`, finish what is under way; end idle connections after `idleMs`. Safe to repeat; 0 ends them now. */
-  | { readonly kind: 'stop'; readonly idleMs: number };
+  | { readonly kind: 'stop'; readonly idleMs: number }
+  /** Say your own metrics. */
+  | { readonly kind: 'measure' }
+  /** The metrics of all, as asked for under that number; without them they couldn't be read. */
+  | { readonly kind: 'scraped'; readonly asked: number; readonly text?: string | undefined };
 
 /** What a worker tells the primary. */
 export type Report =
@@ -15,4 +20,8 @@ export type Report =
   | { readonly kind: 'here' }
   | { readonly kind: 'listening'; readonly url: string }
   /** The sentence of its StartError. */
-  | { readonly kind: 'refused'; readonly why: string };
+  | { readonly kind: 'refused'; readonly why: string }
+  /** Its own metrics: asked for, and once more before it ends; without them they couldn't be read. */
+  | { readonly kind: 'measured'; readonly samples?: Samples | undefined }
+  /** Somebody asked it for the metrics of all. */
+  | { readonly kind: 'scrape'; readonly asked: number };

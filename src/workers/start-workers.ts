@@ -6,8 +6,10 @@ import { listen } from '../http/listen.ts';
 import { startEmbeddedRedis } from '../log/embedded-redis.ts';
 import type { Log } from '../log/logger.ts';
 import { StartError } from '../log/start-error.ts';
-import { closed, redirectTo } from '../server.ts';
+import { type MetricsPort, openMetricsPort } from '../metrics/tell-metrics.ts';
+import { redirectTo } from '../server.ts';
 import { WORKER_ARGUMENT } from './orders.ts';
+import { Scrapes } from './scrapes.ts';
 import { Workers } from './workers.ts';
 
 /** A service of several processes that listen on one port. */
@@ -30,9 +32,10 @@ export async function startWorkers(config: Config, log: Log, signal: AbortSignal
   if (!cluster.isPrimary)
     throw new StartError('WORKERS can’t be used under another process manager’s cluster.');
   cluster.setupPrimary({ args: [WORKER_ARGUMENT] });
-  const { dataDir, host, drainMs } = config;
+  const { dataDir, host } = config;
   const embedded =
     config.redisUrl === undefined ? await startEmbeddedRedis({ dataDir, log, signal }) : undefined;
+  const scrapes = new Scrapes();
   const workers = new Workers(
     {
       ...config,
@@ -42,11 +45,18 @@ export async function startWorkers(config: Config, log: Log, signal: AbortSignal
       httpRedirectPort: undefined,
     },
     log,
+    scrapes,
   );
+  let metrics: MetricsPort | undefined;
+  const closeMetrics = () => {
+    metrics?.close();
+    scrapes.close();
+  };
   const giveUp = () => void workers.stop();
   signal.addEventListener('abort', giveUp);
   try {
     signal.throwIfAborted();
+    metrics = await openMetricsPort(config, () => scrapes.read(), log);
     const url = await workers.start(config.workers);
     const redirect =
       config.httpRedirectPort === undefined
@@ -55,7 +65,8 @@ export async function startWorkers(config: Config, log: Log, signal: AbortSignal
     workers.failure.throwIfAborted();
     let closing: Promise<void> | undefined;
     const close = async () => {
-      await Promise.all([workers.stop(), redirect && closed(redirect, drainMs)]);
+      await Promise.all([workers.stop(), redirect?.close()]);
+      closeMetrics();
       await embedded?.close();
     };
     return {
@@ -66,6 +77,7 @@ export async function startWorkers(config: Config, log: Log, signal: AbortSignal
     };
   } catch (error) {
     await workers.stop();
+    closeMetrics();
     await embedded?.close();
     throw error;
   } finally {

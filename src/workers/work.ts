@@ -4,6 +4,7 @@ import type { Config } from '../config.ts';
 import { StartError } from '../log/start-error.ts';
 import { type RunningServer, startServer } from '../server.ts';
 import type { Order, Report } from './orders.ts';
+import { ScrapeQuestions } from './scrape-questions.ts';
 
 /** Serves as a worker until the primary says stop; resolves with the exit code. */
 export async function work(): Promise<number> {
@@ -11,24 +12,41 @@ export async function work(): Promise<number> {
   const stopping = new AbortController();
   let server: RunningServer | undefined;
   let idleMs = 0;
+  const questions = new ScrapeQuestions((asked) => void tell(worker, { kind: 'scrape', asked }));
+  const tellOwnMetrics = async () => {
+    const samples = await server?.readOwnMetrics?.().catch(() => undefined);
+    await tell(worker, { kind: 'measured', samples });
+  };
   const config = new Promise<Config>((resolve) => {
     worker.on('message', (order: Order) => {
-      if (order.kind === 'run') return resolve(order.config);
-      idleMs = order.idleMs;
-      stopping.abort();
-      void server?.close(idleMs);
+      switch (order.kind) {
+        case 'run':
+          return resolve(order.config);
+        case 'stop':
+          idleMs = order.idleMs;
+          stopping.abort();
+          return void server?.close(idleMs);
+        case 'measure':
+          return void tellOwnMetrics();
+        case 'scraped':
+          return questions.answered(order.asked, order.text);
+        default:
+          order satisfies never;
+      }
     });
   });
   await tell(worker, { kind: 'here' });
   try {
     const settings = await config;
     const log = pino({ level: settings.logLevel }).child({ worker: worker.id });
-    server = await startServer(settings, log, stopping.signal);
+    server = await startServer(settings, log, stopping.signal, questions.ask);
     await tell(worker, { kind: 'listening', url: server.url });
     if (!stopping.signal.aborted) {
       await new Promise((resolve) => stopping.signal.addEventListener('abort', resolve));
     }
     await server.close(idleMs);
+    // What it counted since it was last asked.
+    await tellOwnMetrics();
     return 0;
   } catch (error) {
     if (stopping.signal.aborted) return 0;

@@ -4,6 +4,7 @@ import { KEEP_ALIVE_MS } from '../http/app-server.ts';
 import type { Log } from '../log/logger.ts';
 import { StartError } from '../log/start-error.ts';
 import { WorkerLife } from './life.ts';
+import type { Scrapes } from './scrapes.ts';
 
 const FIRST_BACKOFF_MS = 100;
 const MAX_BACKOFF_MS = 5000;
@@ -15,6 +16,7 @@ const MAX_FAILED_STARTS = 5;
 export class Workers {
   readonly #config: Config;
   readonly #log: Log;
+  readonly #scrapes: Scrapes;
   readonly #lives = new Set<WorkerLife>();
   readonly #stopping = new AbortController();
   readonly #failing = new AbortController();
@@ -22,9 +24,10 @@ export class Workers {
   #rolling: Promise<void> | undefined;
   #mustRollAgain = false;
 
-  constructor(config: Config, log: Log) {
+  constructor(config: Config, log: Log, scrapes: Scrapes) {
     this.#config = config;
     this.#log = log;
+    this.#scrapes = scrapes;
   }
 
   /** Aborts with a StartError when no worker lives and none can be started. */
@@ -68,8 +71,9 @@ export class Workers {
 
   #launch(): WorkerLife {
     this.#stopping.signal.throwIfAborted();
-    const life = new WorkerLife(this.#config);
+    const life = new WorkerLife(this.#config, () => this.#scrapes.read());
     this.#lives.add(life);
+    this.#scrapes.include(life);
     void life.ended.then(() => this.#lives.delete(life));
     return life;
   }

@@ -1,0 +1,102 @@
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { Server as NetServer, type Socket } from 'node:net';
+import { Server as TlsServer } from 'node:tls';
+
+/** What is under way on a connection: nothing yet, nothing any more, or what is answered last. */
+type State = 'new' | 'idle' | ServerResponse;
+
+/** How long a connection may say nothing at a stop: its first request may be on its way. */
+const FIRST_REQUEST_MS = 500;
+
+/**
+ * The connections of a server, so that a stop takes no longer than what is under way. Node.js ends those that are idle
+ * when it is told to close, once: streams, polls and answers that end later leave theirs kept alive, and connections on
+ * which nothing was asked yet (browsers open them in advance) don't count as idle at all.
+ */
+export class OpenConnections {
+  readonly #server: Server | TlsServer;
+  readonly #states = new Map<Socket, State>();
+  /** What no request can be answered on: before TLS, and after an upgrade. */
+  readonly #others = new Set<Socket>();
+  readonly #timers: NodeJS.Timeout[] = [];
+  #drainMs = 0;
+  #isLeaving = false;
+  #isEnding = false;
+
+  constructor(server: Server | TlsServer) {
+    this.#server = server;
+    const isTls = server instanceof TlsServer;
+    server.on(isTls ? 'secureConnection' : 'connection', (socket: Socket) => this.#opened(socket));
+    if (isTls) server.on('connection', (socket: Socket) => this.#accepted(socket));
+    server.prependListener('request', (req: IncomingMessage, res: ServerResponse) => this.#asked(req, res));
+    // From here on whoever took the upgrade ends it.
+    server.prependListener('upgrade', (_req: IncomingMessage, socket: Socket) => {
+      this.#states.delete(socket);
+      this.#accepted(socket);
+    });
+  }
+
+  /**
+   * Accepts no more, and has every answer from now on end its connection. Idle ones are ended after `idleMs`
+   * milliseconds, all that are left `drainMs` later. Resolves when none is.
+   */
+  close(drainMs: number, idleMs: number): Promise<void> {
+    this.#drainMs = drainMs;
+    this.#isLeaving = true;
+    for (const state of this.#states.values()) if (typeof state === 'object') sayClose(state);
+    this.#timers.push(setTimeout(() => this.endIdle(), idleMs));
+    return new Promise((resolve) => {
+      // http's own would end connections whose answer isn't wholly sent, or whose next request is on its way.
+      NetServer.prototype.close.call(this.#server, () => {
+        this.#timers.forEach(clearTimeout);
+        // Now it only stops the timer by which it looks after its connections.
+        this.#server.close();
+        resolve();
+      });
+    });
+  }
+
+  /** After `close`: ends what is idle now, and what becomes so. Safe to call twice. */
+  endIdle(): void {
+    if (this.#isEnding) return;
+    this.#isEnding = true;
+    this.#endAll('idle');
+    this.#timers.push(
+      setTimeout(() => this.#endAll('new'), FIRST_REQUEST_MS),
+      setTimeout(() => this.#destroyAll(), this.#drainMs),
+    );
+  }
+
+  #opened(socket: Socket): void {
+    this.#states.set(socket, 'new');
+    socket.once('close', () => this.#states.delete(socket));
+  }
+
+  #accepted(socket: Socket): void {
+    this.#others.add(socket);
+    socket.once('close', () => this.#others.delete(socket));
+  }
+
+  #asked({ socket }: IncomingMessage, res: ServerResponse): void {
+    this.#states.set(socket, res);
+    if (this.#isLeaving) sayClose(res);
+    res.once('close', () => {
+      // Of pipelined requests the last one’s answer is the last to go.
+      if (this.#states.get(socket) !== res) return;
+      this.#states.set(socket, 'idle');
+      if (this.#isEnding) socket.destroySoon();
+    });
+  }
+
+  #endAll(wanted: 'new' | 'idle'): void {
+    for (const [socket, state] of this.#states) if (state === wanted) socket.destroySoon();
+  }
+
+  #destroyAll(): void {
+    for (const socket of [...this.#states.keys(), ...this.#others]) socket.destroy();
+  }
+}
+
+function sayClose(res: ServerResponse): void {
+  if (!res.headersSent) res.setHeader('Connection', 'close');
+}

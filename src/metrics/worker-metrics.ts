@@ -1,0 +1,17 @@
+import type { Collectors } from './collectors.ts';
+
+/** The processes that serve, and how many of them answered the scrape under way. */
+export interface WorkerCounts {
+  readonly serving: number;
+  readonly answering: number;
+}
+
+/** How much of the service a scrape tells of. */
+export function addWorkerMetrics(collectors: Collectors, read: () => WorkerCounts): void {
+  collectors.gauge('throughline_workers', 'Processes that serve.', () => read().serving);
+  collectors.gauge(
+    'throughline_workers_answering',
+    'Those of them that answered this scrape; of the others it has only what they had counted before.',
+    () => read().answering,
+  );
+}
