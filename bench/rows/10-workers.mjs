@@ -5,8 +5,9 @@ import { whole } from '../rig/formats.mjs';
 
 const CONNECTIONS = 256;
 const WINDOW = 16;
-/** As WINDOW_ENTRIES. */
-const WINDOW_ENTRIES = 10_000;
+/** Each worker's code is compiled anew, so each has to do so much before it is measured. */
+const WARM_POSTS = 4000;
+const WARM_MS = 1500;
 const SETTLE_MS = 1500;
 
 export const row = 10;
@@ -14,49 +15,86 @@ export const title = 'what workers cost';
 
 const megabytes = (kilobytes) => `${(kilobytes / 1024).toFixed(1)} MB`;
 const microseconds = (value) => `${value.toFixed(1)} µs`;
+const tenths = (value) => value.toFixed(1);
 
 export async function run(measuring) {
   if (!measuring.sides.includes('throughline')) return;
   const store = measuring.stores[0];
-  const counts = measuring.pick([1, 2, 4], [1, 2]);
-  const readers = measuring.pick(2000, 100);
-  const found = [];
-  for (const workers of counts) {
-    measuring.say(`with ${workers}:`);
-    const options = { store, people: readers, workers };
-    found.push(await measuring.one(row, 'throughline', options, (side) => measure(measuring, side, readers)));
-  }
-  tell({ measuring, store, counts, readers }, found);
+  const context = { measuring, store, state: stateIn(measuring, store) };
+  await idle(context, [1, 2, 3]);
+  await busy(context, [1, 2]);
 }
 
-async function measure(measuring, side, readers) {
-  await side.restart();
-  await pause(SETTLE_MS);
-  const idle = { residentKb: side.residentKb(), proportionalKb: side.proportionalKb() };
-  const commandsPerSecond = await commandsOf(side.redis.client, measuring.pick(3000, 1000));
-  await side.ask('open', { readers });
-  const fan = await side.ask('saturate', { warmMs: 700, ms: measuring.pick(2500, 700), window: WINDOW });
-  await side.ask('leave');
-  const posts = await side.ask('postOnly', {
-    warmMs: measuring.pick(2500, 700),
-    ms: measuring.pick(2500, 700),
-    connections: CONNECTIONS,
+function stateIn(measuring, store) {
+  return (label, format, ours) => measuring.state({ row, store, label, format, ours });
+}
+
+async function idle({ measuring, store, state }, counts) {
+  const found = [];
+  for (const workers of counts) {
+    measuring.say(`${workers}, idle:`);
+    found.push(
+      await measuring.one(row, 'throughline', { store, workers }, async (side) => {
+        await pause(SETTLE_MS);
+        return {
+          residentKb: side.residentKb(),
+          proportionalKb: side.proportionalKb(),
+          commands: await commandsOf(side.redis.client, measuring.pick(3000, 1000)),
+        };
+      }),
+    );
+  }
+  counts.forEach((workers, i) => {
+    const { residentKb, proportionalKb, commands } = found[i];
+    state(`WORKERS=${workers}, idle: resident memory, all processes`, megabytes, residentKb);
+    state(`WORKERS=${workers}, idle: the same, shared pages counted once`, megabytes, proportionalKb);
+    state(`WORKERS=${workers}, idle: commands/s at Redis`, tenths, commands);
   });
-  await side.ask('postMany', { count: measuring.pick(WINDOW_ENTRIES, 200) });
-  await side.restart();
-  await pause(SETTLE_MS);
-  const service = (figures) => figures.serverCpu - figures.redisCpu;
-  return {
-    ...idle,
-    fullKb: side.proportionalKb(),
-    commandsPerSecond,
-    events: fan.eventsPerSecond,
-    eventsPerCpuSecond: fan.eventsPerSecond / service(fan),
-    posts: posts.postsPerSecond,
-    postsPerCpuSecond: posts.postsPerSecond / service(posts),
-    redisUsPerPost: (posts.redisCpu / posts.postsPerSecond) * 1e6,
-    loadCpu: Math.max(fan.loadCpu, posts.loadCpu),
-  };
+  // From two on there is a primary as well, so what a worker costs is told from there.
+  const more = found.at(-1).proportionalKb - found.at(-2).proportionalKb;
+  state('a worker more, idle: memory, shared pages counted once', megabytes, more);
+}
+
+async function busy({ measuring, store, state }, counts) {
+  const readers = measuring.pick(1000, 100);
+  for (const workers of counts) {
+    measuring.say(`${workers}, busy:`);
+    const options = { store, people: measuring.pick(1000, 300), workers };
+    const found = await measuring.one(row, 'throughline', options, async (side) => {
+      await side.ask('postMany', {
+        count: measuring.pick(WARM_POSTS, 300) * workers,
+        connections: CONNECTIONS,
+      });
+      const ms = measuring.pick(2000, 700);
+      const posts = await side.ask('postOnly', { warmMs: 500, ms, connections: CONNECTIONS });
+      await side.ask('leave');
+      await side.ask('open', { readers });
+      const warmMs = measuring.pick(WARM_MS, 300) * workers;
+      const fan = await side.ask('saturate', { warmMs, ms, window: WINDOW });
+      return {
+        events: fan.eventsPerSecond / (fan.serverCpu - fan.redisCpu),
+        posts: posts.postsPerSecond / (posts.serverCpu - posts.redisCpu),
+        redisUsPerPost: (posts.redisCpu / posts.postsPerSecond) * 1e6,
+        loadCpu: Math.max(fan.loadCpu, posts.loadCpu),
+      };
+    });
+    const name = `WORKERS=${workers}`;
+    state(
+      `${name}, ${whole(readers)} readers, window ${WINDOW}: events for each CPU second of the service`,
+      whole,
+      found.events,
+    );
+    state(
+      `${name}, ${CONNECTIONS} posts under way: posts for each CPU second of the service, each worker’s hearing them included`,
+      whole,
+      found.posts,
+    );
+    state(
+      `${name}: CPU of Redis for a post, the workers’ tails included`,
+      microseconds,
+      found.redisUsPerPost,
+    );
+  }
 }
 
 async function commandsOf(client, ms) {
@@ -65,40 +103,4 @@ async function commandsOf(client, ms) {
   await pause(ms);
   // The asking itself is one of them.
   return ((await count()) - before - 1) / (ms / 1000);
-}
-
-function tell({ measuring, store, counts, readers }, found) {
-  const state = (label, format, ours) => measuring.state({ row, store, label, format, ours });
-  counts.forEach((workers, i) => {
-    const one = found[i];
-    const name = `WORKERS=${workers}`;
-    state(
-      `${name}, ${whole(readers)} readers, window ${WINDOW}: events for each CPU second of the service`,
-      whole,
-      one.eventsPerCpuSecond,
-    );
-    state(
-      `${name}, ${CONNECTIONS} posts under way: posts for each CPU second of the service`,
-      whole,
-      one.postsPerCpuSecond,
-    );
-    state(`${name}: CPU of Redis for a post`, microseconds, one.redisUsPerPost);
-    state(`${name}, idle: commands/s at Redis`, (value) => value.toFixed(1), one.commandsPerSecond);
-    state(`${name}, idle: resident memory, all processes`, megabytes, one.residentKb);
-    state(`${name}, idle: the same, shared pages counted once`, megabytes, one.proportionalKb);
-  });
-  // From two on there is a primary as well, so what a worker costs is told between those.
-  const [from, to] = counts.length > 2 ? [1, counts.length - 1] : [0, counts.length - 1];
-  const more = counts[to] - counts[from];
-  const each = (figure) => (found[to][figure] - found[from][figure]) / more;
-  const span = `a worker more (${counts[from]} to ${counts[to]})`;
-  state(`${span}, idle: memory, shared pages counted once`, megabytes, each('proportionalKb'));
-  state(`${span}, idle, its window full of short messages: memory`, megabytes, each('fullKb'));
-  state(`${span}, idle: commands/s at Redis`, (value) => value.toFixed(1), each('commandsPerSecond'));
-  state(
-    `${span}: CPU of the service for each post that it hears`,
-    microseconds,
-    (1e6 / found[to].postsPerCpuSecond - 1e6 / found[from].postsPerCpuSecond) / more,
-  );
-  state(`${span}: CPU of Redis for each post that it hears`, microseconds, each('redisUsPerPost'));
 }
