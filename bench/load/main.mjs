@@ -6,6 +6,7 @@ import { SocketIoDialect } from '../dialects/socket-io.mjs';
 import { ThroughlineDialect } from '../dialects/throughline.mjs';
 import { churn } from './churn.mjs';
 import { Crowd } from './crowd.mjs';
+import { mark, obey } from './obey.mjs';
 import { offer } from './offer.mjs';
 import { postMany } from './post-many.mjs';
 import { postOnly } from './post-only.mjs';
@@ -20,7 +21,6 @@ const DIALECTS = {
 };
 
 let crowd;
-const mark = (name) => process.send({ mark: name });
 
 const phases = {
   /** Logs in, makes rooms. */
@@ -48,13 +48,6 @@ const phases = {
   },
 };
 
-process.on('message', async ({ phase, ...options }) => {
-  try {
-    const figures = await phases[phase](options);
-    if (crowd.broken) throw crowd.broken;
-    process.send({ figures });
-  } catch (error) {
-    process.send({ error: error.message });
-  }
+obey(phases, () => {
+  if (crowd.broken) throw crowd.broken;
 });
-process.on('disconnect', () => process.exit(0));

@@ -1,8 +1,9 @@
 // The load generator's process, seen from the rig.
 import { LOAD_CORE, start, stop } from './processes.mjs';
 
-export function startLoad() {
-  const child = start(LOAD_CORE, process.execPath, ['--max-old-space-size=8192', 'bench/load/main.mjs'], {
+/** Starts the load generator: `main.mjs`, or another that obeys. */
+export function startLoad(program = 'bench/load/main.mjs') {
+  const child = start(LOAD_CORE, process.execPath, ['--max-old-space-size=8192', program], {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   });
   let onMark = () => {};

@@ -44,6 +44,17 @@ export function residentKb(pids) {
   return sum;
 }
 
+/** Memory of processes, each page shared out among all that have it. */
+export function proportionalKb(pids) {
+  let sum = 0;
+  for (const pid of pids) {
+    try {
+      sum += Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1] ?? 0);
+    } catch {}
+  }
+  return sum;
+}
+
 /** Connections that the kernel dropped on this machine because a backlog was full. */
 export function listenDrops() {
   try {

@@ -68,7 +68,7 @@ export class Measuring {
     const drops = listenDrops();
     const side = await openSide(name, options);
     try {
-      const figures = await measure(this.#watched(row, side));
+      const figures = await measure(this.watch(row, side));
       this.say(
         `${NAMES[name]} (${STORES[options.store].label}): ${Object.entries(figures)
           .map(([key, value]) => `${key} ${typeof value === 'number' ? Number(value.toPrecision(4)) : value}`)
@@ -89,15 +89,16 @@ export class Measuring {
 
   /** A side that stays open beyond one measurement. The caller closes it. */
   async open(row, name, options) {
-    return this.#watched(row, await openSide(name, options));
+    return this.watch(row, await openSide(name, options));
   }
 
-  #watched(row, side) {
+  /** The side, with a note wherever a phase of it was disturbed. */
+  watch(row, side) {
     return {
       ...side,
       ask: async (phase, options) => {
         const figures = await side.ask(phase, options);
-        const what = `Row ${row}, ${NAMES[side.name]}, ${phase}`;
+        const what = `Row ${row}, ${NAMES[side.name] ?? side.name}, ${phase}`;
         if (figures.others > NOISE)
           this.note(`${what}: noisy, others took ${Math.round(figures.others * 100)} % of a core.`);
         if (figures.loadCpu > SATURATED)

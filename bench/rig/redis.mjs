@@ -14,6 +14,8 @@ export async function openRedis(store) {
   const settings = {
     port,
     bind: '127.0.0.1',
+    // The load comes from several addresses of the loopback, of which Redis takes one to be its own.
+    'protected-mode': 'no',
     dir: folder.path,
     save: '',
     'maxmemory-policy': 'noeviction',

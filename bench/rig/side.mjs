@@ -4,9 +4,10 @@ import { startPlainExpress } from '../sides/plain-express.mjs';
 import { startSocketIo } from '../sides/socket-io.mjs';
 import { startThroughline } from '../sides/throughline.mjs';
 import { startLoad } from './load.mjs';
-import { cpuMs, machineCpuMs, residentKb, treeOf } from './machine.mjs';
+import { proportionalKb, residentKb, treeOf } from './machine.mjs';
 import { freePort, stop } from './processes.mjs';
 import { openRedis } from './redis.mjs';
+import { askWithShares } from './shares.mjs';
 
 const START = {
   throughline: startThroughline,
@@ -24,31 +25,25 @@ export const NAMES = {
 };
 
 /** Opens a side, logs people in and makes rooms; then phases of the load can be asked for. */
-export async function openSide(name, { store, people = 1, rooms = 1, isPolling, textBytes, hasRecovery }) {
+export async function openSide(
+  name,
+  { store, people = 1, rooms = 1, isPolling, textBytes, hasRecovery, workers },
+) {
   const redis = await openRedis(store);
   const port = await freePort();
-  const begin = () => START[name]({ port, redisPort: redis.port, hasRecovery });
+  const begin = () => START[name]({ port, redisPort: redis.port, hasRecovery, workers });
   let child = await begin();
   const load = startLoad();
   const pids = () => [...treeOf(child.pid), redis.pid];
   const side = {
     name,
     redis,
-    /** Runs a phase; where it measures, adds the shares of a core that the server with its Redis, and others, took. */
-    async ask(phase, options = {}) {
-      const at = {};
-      const figures = await load.ask(phase, options, (mark) => {
-        const ours = pids();
-        at[mark] = {
-          server: cpuMs(ours),
-          all: cpuMs([...ours, load.pid, process.pid]),
-          machine: machineCpuMs(),
-        };
-      });
-      if (at.end === undefined) return figures;
-      const share = (what) => (at.end[what] - at.start[what]) / figures.measuredMs;
-      return { ...figures, serverCpu: share('server'), others: Math.max(0, share('machine') - share('all')) };
-    },
+    /** Runs a phase; where it measures, adds the shares of a core that the server with its Redis, Redis alone, and others took. */
+    ask: (phase, options) =>
+      askWithShares(load, () => ({ server: pids(), redis: [redis.pid] }), phase, options),
+    /** Logs people in, and makes rooms. */
+    prepare: (more) =>
+      side.ask('prepare', { side: name, port, people, rooms, isPolling, textBytes, ...more }),
     /** A new process over the same Redis and on the same port. */
     async restart() {
       await stop(child);
@@ -56,6 +51,8 @@ export async function openSide(name, { store, people = 1, rooms = 1, isPolling, 
     },
     /** Of the server and its workers, without Redis. */
     residentKb: () => residentKb(treeOf(child.pid)),
+    /** The same, with what several of them share counted once. */
+    proportionalKb: () => proportionalKb(treeOf(child.pid)),
     redisKb: () => residentKb([redis.pid]),
     async close() {
       await load.close();
@@ -64,7 +61,7 @@ export async function openSide(name, { store, people = 1, rooms = 1, isPolling, 
     },
   };
   try {
-    await side.ask('prepare', { side: name, port, people, rooms, isPolling, textBytes });
+    await side.prepare();
     return side;
   } catch (error) {
     await side.close();

@@ -9,7 +9,7 @@ export function startCommand() {
   return JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')).scripts.start;
 }
 
-export async function startThroughline({ port, redisPort }) {
+export async function startThroughline({ port, redisPort, workers = 1 }) {
   const [program, ...args] = startCommand().split(/\s+/);
   if (program !== 'node')
     throw new Error(`npm start is expected to be node with flags, not ${startCommand()}`);
@@ -18,6 +18,7 @@ export async function startThroughline({ port, redisPort }) {
       HOST: '127.0.0.1',
       PORT: String(port),
       REDIS_URL: `redis://127.0.0.1:${redisPort}`,
+      WORKERS: String(workers),
       LOG_LEVEL: 'warn',
       DRAIN_MS: '1000',
     },
