@@ -27,9 +27,16 @@ const PROGRAMS = {
   squid: { name: 'Squid', names: ['squid'], isOptional: true },
   nginx: { name: 'nginx', names: ['nginx'], isOptional: true },
   haproxy: { name: 'HAProxy', names: ['haproxy'], isOptional: true },
+  apache: { name: 'Apache httpd', names: ['apache2', 'httpd'], isOptional: true },
+  caddy: { name: 'Caddy', names: ['caddy'], isOptional: true },
   mitmproxy: { name: 'mitmproxy', names: ['mitmdump'], isOptional: true },
   lynx: { name: 'Lynx', names: ['lynx'], isOptional: true },
   w3m: { name: 'w3m', names: ['w3m'], isOptional: true },
+  python: { name: 'Python', names: ['python3'], isOptional: true },
+  php: { name: 'PHP', names: ['php'], isOptional: true },
+  ruby: { name: 'Ruby', names: ['ruby'], isOptional: true },
+  // The JDK: it is what runs a single source file.
+  java: { name: 'Java', names: ['javac'], isOptional: true },
 };
 /** On some systems these aren't on everybody's PATH. */
 const FURTHER_FOLDERS = ['/usr/sbin', '/usr/local/sbin'];
@@ -46,9 +53,15 @@ const MANAGERS = {
     squid: ['squid'],
     nginx: ['nginx-light', 'nginx'],
     haproxy: ['haproxy'],
+    apache: ['apache2-bin'],
+    caddy: ['caddy'],
     mitmproxy: ['mitmproxy'],
     lynx: ['lynx'],
     w3m: ['w3m'],
+    python: ['python3'],
+    php: ['php-cli'],
+    ruby: ['ruby'],
+    java: ['default-jdk-headless'],
   },
   dnf: {
     asRoot: true,
@@ -59,8 +72,14 @@ const MANAGERS = {
     squid: ['squid'],
     nginx: ['nginx'],
     haproxy: ['haproxy'],
+    apache: ['httpd mod_ssl'],
+    caddy: ['caddy'],
     lynx: ['lynx'],
     w3m: ['w3m'],
+    python: ['python3'],
+    php: ['php-cli'],
+    ruby: ['ruby'],
+    java: ['java-latest-openjdk-devel', 'java-21-openjdk-devel'],
   },
   apk: {
     asRoot: true,
@@ -71,9 +90,15 @@ const MANAGERS = {
     squid: ['squid'],
     nginx: ['nginx'],
     haproxy: ['haproxy'],
+    apache: ['apache2 apache2-proxy apache2-ssl'],
+    caddy: ['caddy'],
     mitmproxy: ['mitmproxy'],
     lynx: ['lynx'],
     w3m: ['w3m'],
+    python: ['python3'],
+    php: ['php-cli', 'php84', 'php83'],
+    ruby: ['ruby'],
+    java: ['openjdk21', 'openjdk17'],
   },
   brew: {
     asRoot: false,
@@ -84,9 +109,15 @@ const MANAGERS = {
     squid: ['squid'],
     nginx: ['nginx'],
     haproxy: ['haproxy'],
+    apache: ['httpd'],
+    caddy: ['caddy'],
     mitmproxy: ['mitmproxy'],
     lynx: ['lynx'],
     w3m: ['w3m'],
+    python: ['python3'],
+    php: ['php'],
+    ruby: ['ruby'],
+    java: ['openjdk'],
   },
 };
 
@@ -105,6 +136,7 @@ const SERVICES = {
   squid: ['squid'],
   nginx: ['nginx'],
   haproxy: ['haproxy'],
+  caddy: ['caddy'],
 };
 
 function main() {

@@ -10,13 +10,15 @@ import { waitFor } from '../support/wait-for.ts';
 
 /** A proxy of the system's packages, and how it is started here. */
 export interface ProxyProgram {
-  readonly program: 'squid' | 'nginx' | 'haproxy' | 'mitmdump';
+  readonly program: 'squid' | 'nginx' | 'haproxy' | 'mitmdump' | 'apache2' | 'httpd' | 'caddy';
   /** A file of this folder; `{port}`, `{service}` (a port, too) and `{folder}` in it are filled in. */
   readonly configuration?: string;
   /** The same are filled in here, and `{configuration}`. */
   readonly args: readonly string[];
   /** Asks for the service itself, by an absolute URL, in place of standing in front of it. */
   readonly isForward?: boolean;
+  /** Where the service stands behind it. */
+  readonly basePath?: string;
 }
 
 /** A proxy that runs. */
@@ -36,9 +38,12 @@ export function findProgram(name: string): string | undefined {
   return folders.map((folder) => join(folder, name)).find(isProgram);
 }
 
-/** Starts a proxy in front of a service, in a folder of its own, and waits until it passes requests on; `more` is filled in, too. */
+/**
+ * Starts a proxy in front of a service, in a folder of its own, and waits until it passes requests on; `more` is filled
+ * in, too. It listens on `more`'s port, if there is one.
+ */
 export async function startProgram(
-  { program, configuration, args, isForward = false }: ProxyProgram,
+  { program, configuration, args, isForward = false, basePath = '' }: ProxyProgram,
   servicePort: number,
   more: Readonly<Record<string, string>> = {},
 ): Promise<RunningProxy> {
@@ -47,7 +52,7 @@ export async function startProgram(
   const folder = await mkdtemp(join(tmpdir(), `tl-${program}-`));
   // Started as root some of them go on as another user.
   await chmod(folder, 0o777);
-  const port = await freePort();
+  const port = Number(more['port'] ?? (await freePort()));
   const values: Record<string, string> = {
     ...more,
     port: `${port}`,
@@ -86,7 +91,7 @@ export async function startProgram(
       `${program} to pass requests on`,
       async () => {
         if (child.exitCode !== null) throw new Error(`${program} has ended (${child.exitCode}): ${said}`);
-        return isForward ? isListening(port) : answers(`http://127.0.0.1:${port}/healthz`);
+        return isForward ? isListening(port) : answers(`http://127.0.0.1:${port}${basePath}/healthz`);
       },
       READY_WITHIN_MS,
     );
