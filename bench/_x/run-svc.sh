@@ -1,2 +1,0 @@
-cd /work/main
-node bench/_x/svc.mjs "$@"
