@@ -7,6 +7,7 @@ import { newCounts } from './delivery/counts.ts';
 import { type Authority, HostAuthority, SessionAuthority, type UserHook } from './http/authority.ts';
 import { ProbePlaces } from './http/doctor-places.ts';
 import { logInSessions } from './http/log-in-sessions.ts';
+import type { OpenConnections } from './http/open-connections.ts';
 import type { Service } from './http/service.ts';
 import { type TakeUpgrade, takeUpgrades } from './http/socket.ts';
 import { connect } from './log/connections.ts';
@@ -56,6 +57,8 @@ interface OpenOptions {
   readonly signal?: AbortSignal | undefined;
   /** This process is a worker: reads the metrics of all of them. */
   readonly readAllMetrics?: ReadMetrics | undefined;
+  /** Those of the server, where that is our own. */
+  readonly connections?: OpenConnections | undefined;
 }
 
 const READY_WITHIN_MS = 3000;
@@ -68,7 +71,7 @@ const MAX_PROBES = 200;
 export async function openService(
   config: Config,
   log: Log,
-  { host, signal, readAllMetrics }: OpenOptions = {},
+  { host, signal, readAllMetrics, connections }: OpenOptions = {},
 ): Promise<OpenService> {
   const embedded =
     config.redisUrl === undefined
@@ -76,7 +79,9 @@ export async function openService(
       : undefined;
   const address = embedded ? { path: embedded.socketPath } : addressOf(config.redisUrl as string);
   try {
-    return await compose(config, log, { host, readAllMetrics }, address, async () => embedded?.close());
+    return await compose(config, log, { host, readAllMetrics, connections }, address, async () =>
+      embedded?.close(),
+    );
   } catch (error) {
     await embedded?.close();
     throw error;
@@ -86,7 +91,7 @@ export async function openService(
 async function compose(
   config: Config,
   log: Log,
-  { host, readAllMetrics }: Pick<OpenOptions, 'host' | 'readAllMetrics'>,
+  { host, readAllMetrics, connections: ownConnections }: OpenOptions,
   address: RedisAddress,
   closeRedis: () => Promise<void>,
 ): Promise<OpenService> {
@@ -140,6 +145,7 @@ async function compose(
       config,
       log,
       sites,
+      connections: ownConnections,
       shardOf,
       leases: new Leases(commands, keys, config.leaseMs),
       presencePace,

@@ -44,7 +44,8 @@ export async function startServer(
   signal?: AbortSignal,
   readAllMetrics?: ReadMetrics,
 ): Promise<RunningServer> {
-  const service = await openService(config, log, { signal, readAllMetrics });
+  const connections = new OpenConnections();
+  const service = await openService(config, log, { signal, readAllMetrics, connections });
   try {
     const app = express();
     app.disable('x-powered-by').disable('etag');
@@ -55,7 +56,7 @@ export async function startServer(
         ? { cert: config.tlsCert, key: config.tlsKey }
         : undefined;
     const server = createAppServer(app, tls && certificate(tls));
-    const connections = new OpenConnections(server);
+    connections.attend(server);
     server.on('upgrade', (req, socket, head) => {
       if (asksForWebSocket(req)) service.upgrade(req, socket, head);
       else ignoreUpgrade(server, req, socket, head);
@@ -130,7 +131,8 @@ export async function redirectTo(port: number, { httpRedirectPort, host }: Confi
     const name = req.headers.host?.replace(/:\d+$/, '') ?? host;
     res.writeHead(308, { Location: `https://${name}${port === 443 ? '' : `:${port}`}${req.url}` }).end();
   });
-  const connections = new OpenConnections(server);
+  const connections = new OpenConnections();
+  connections.attend(server);
   await listen(server, httpRedirectPort as number, host);
   return {
     port: (server.address() as AddressInfo).port,

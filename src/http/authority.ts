@@ -16,7 +16,8 @@ import { SessionCache } from './session-cache.ts';
 
 /** Who asks, as far as the request alone tells: enough to hear of a log-out from here on. */
 export interface Ticket {
-  readonly req: Request;
+  /** For the host's hook alone: it would keep the request for as long as a stream lasts. */
+  readonly req?: Request;
   /** The site that is asked; whether there is one of that name isn't known yet. */
   readonly site: SiteName;
   readonly sid: string | undefined;
@@ -136,7 +137,7 @@ export class SessionAuthority implements Authority {
     const site = namedSiteOf(req) ?? MAIN_SITE;
     const cookie = parseCookie(req.get('cookie') ?? '')[cookieNameOf(site)];
     const known = cookie === undefined ? NOBODY : (this.#tickets.get(cookie) ?? this.#verify(cookie));
-    return { req, site, ...known };
+    return { site, ...known };
   }
 
   #verify(cookie: string): CookieTicket {
@@ -237,7 +238,7 @@ export class HostAuthority implements Authority {
   }
 
   async identify({ req, site }: Ticket): Promise<Identity> {
-    const answer = await this.#user(req);
+    const answer = await this.#user(req as Request);
     if (answer === undefined || answer === null) throw new Refusal('no_session', 'You are not logged in.');
     const user = parseHostUser(answer);
     const userKey = userKeyOf(site, user);

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import type { Request } from 'express';
 import { type RoomKey, roomKey } from '../chat/rooms.ts';
 import { Pulse, type StreamSink } from '../delivery/pulse.ts';
 import type { Reader, Sink } from '../delivery/reader.ts';
@@ -43,7 +44,11 @@ export function newNonce(): string {
 }
 
 /** Reads the parameters `rooms`, `after`, `heartbeat` (seconds) and `confirm`. Refusal: `invalid_field`. */
-export function lastingAskedOf({ req, site }: Ticket, { heartbeatMs, confirmMs }: Service['config']): Asked {
+export function lastingAskedOf(
+  req: Request,
+  { site }: Ticket,
+  { heartbeatMs, confirmMs }: Service['config'],
+): Asked {
   const asked = parseReading(req);
   const range = {
     min: Math.min(MIN_HEARTBEAT_MS, heartbeatMs) / 1000,
@@ -57,6 +62,11 @@ export function lastingAskedOf({ req, site }: Ticket, { heartbeatMs, confirmMs }
     heartbeatMs: asked.number('heartbeat', range) * 1000,
     confirmWithinMs: asked.flag('confirm') ? confirmMs : undefined,
   };
+}
+
+/** Made where nothing of the request can be held by it. */
+function stopOf(pulse: Pulse): () => void {
+  return () => pulse.stop();
 }
 
 /** Enters a reader that lasts, as every carrier that stays open does it. */
@@ -95,7 +105,7 @@ export function enterLasting(
     const pulse = pulseOf(identity);
     await reader.begin(after, (cursor) => {
       accept();
-      sink.open(reader, () => pulse.stop());
+      sink.open(reader, stopOf(pulse));
       if (!isShort) pulse.start(cursor);
     });
   };

@@ -1,9 +1,10 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { Server as NetServer, type Socket } from 'node:net';
 import { Server as TlsServer } from 'node:tls';
+import { KEEP_ALIVE_MS } from './app-server.ts';
 
-/** What is under way on a connection: nothing yet, nothing any more, or what is answered last. */
-type State = 'new' | 'idle' | ServerResponse;
+/** What is under way on a connection: nothing yet, nothing any more, a stream that holds it, or what is answered last. */
+type State = 'new' | 'idle' | 'held' | ServerResponse;
 
 /** How long a connection may say nothing at a stop: its first request may be on its way. */
 const FIRST_REQUEST_MS = 500;
@@ -14,7 +15,6 @@ const FIRST_REQUEST_MS = 500;
  * which nothing was asked yet (browsers open them in advance) don't count as idle at all.
  */
 export class OpenConnections {
-  readonly #server: Server | TlsServer;
   readonly #states = new Map<Socket, State>();
   /** What no request can be answered on: before TLS, and after an upgrade. */
   readonly #others = new Set<Socket>();
@@ -22,8 +22,10 @@ export class OpenConnections {
   #drainMs = 0;
   #isLeaving = false;
   #isEnding = false;
+  #server: Server | TlsServer | undefined;
 
-  constructor(server: Server | TlsServer) {
+  /** Looks after the connections of this server, and of no other. */
+  attend(server: Server | TlsServer): void {
     this.#server = server;
     const isTls = server instanceof TlsServer;
     server.on(isTls ? 'secureConnection' : 'connection', (socket: Socket) => this.#opened(socket));
@@ -50,7 +52,7 @@ export class OpenConnections {
       NetServer.prototype.close.call(this.#server, () => {
         this.#timers.forEach(clearTimeout);
         // Now it only stops the timer by which it looks after its connections.
-        this.#server.close();
+        this.#server?.close();
         resolve();
       });
     });
@@ -67,6 +69,36 @@ export class OpenConnections {
     );
   }
 
+  /**
+   * Ends a response whose head is out as far as Node.js is concerned, which lets go of it and of its request: a third of
+   * what a reader takes. Nothing is sent for that. The socket stays the caller's to write to, until `release`; a client
+   * that sends a further request meanwhile is cut off. Where the server isn't ours, and over what can't be held, false.
+   */
+  hold(res: ServerResponse): boolean {
+    const { socket } = res;
+    if (!socket || this.#states.get(socket) !== res) return false;
+    this.#states.set(socket, 'held');
+    // The last chunk would be the stream's end. An own property, so that it can be taken away again.
+    socket.write = (_chunk: unknown, encoding?: unknown, done?: unknown) => {
+      const written = typeof encoding === 'function' ? encoding : done;
+      if (typeof written === 'function') process.nextTick(written as () => void);
+      return true;
+    };
+    res.end();
+    Reflect.deleteProperty(socket, 'write');
+    // Node.js now gives the client a while for its next request.
+    res.once('close', () => socket.setTimeout(0));
+    return true;
+  }
+
+  /** What held the connection has sent its end: it serves the next request, or ends. */
+  release(socket: Socket): void {
+    if (this.#states.get(socket) !== 'held') return;
+    this.#states.set(socket, 'idle');
+    if (this.#isEnding) socket.destroySoon();
+    else socket.setTimeout(KEEP_ALIVE_MS);
+  }
+
   #opened(socket: Socket): void {
     this.#states.set(socket, 'new');
     socket.once('close', () => this.#states.delete(socket));
@@ -78,6 +110,8 @@ export class OpenConnections {
   }
 
   #asked({ socket }: IncomingMessage, res: ServerResponse): void {
+    // Its answer would land inside the stream.
+    if (this.#states.get(socket) === 'held') socket.destroy();
     this.#states.set(socket, res);
     if (this.#isLeaving) sayClose(res);
     res.once('close', () => {

@@ -8,24 +8,36 @@ const UNLOGGED = /\/(api\/(poll|confirm)|plain\/[^/]+\/(live|proof)|healthz|read
 /** One line a request, when it ends: no query, no body, no headers, so no text, cookie or token. */
 export function logRequests(log: Log) {
   return (req: Request, res: Response, next: NextFunction): void => {
-    logAtClose(log, req, res, () => res.statusCode);
+    const tell = lineOf(log, req, () => res.statusCode);
+    // A stream that goes on without its response tells its own end.
+    if (tell) res.once('close', () => res.locals['isHeld'] !== true && tell());
     next();
   };
 }
 
-/** Logs a request when what answers it closes; for upgrades, too, which pass no middleware. */
+/** Logs a request that passes no middleware when what answers it closes: an upgrade. */
 export function logAtClose(
   log: Log,
-  { method, originalUrl }: Pick<Request, 'method' | 'originalUrl'>,
+  req: Pick<Request, 'method' | 'originalUrl'>,
   answering: EventEmitter,
   statusOf: () => number | undefined,
 ): void {
-  if (log.isLevelEnabled?.('info') === false) return;
+  const tell = lineOf(log, req, statusOf);
+  if (tell) answering.once('close', tell);
+}
+
+/** What writes the line of a request that begins now; undefined where none is wanted. */
+export function lineOf(
+  log: Log,
+  { method, originalUrl }: Pick<Request, 'method' | 'originalUrl'>,
+  statusOf: () => number | undefined,
+): (() => void) | undefined {
+  if (log.isLevelEnabled?.('info') === false) return undefined;
   const path = originalUrl.split('?', 1)[0] as string;
-  if (UNLOGGED.test(path)) return;
+  if (UNLOGGED.test(path)) return undefined;
   const startedAt = performance.now();
-  answering.once('close', () => {
+  return () => {
     const ms = Math.round(performance.now() - startedAt);
     log.info({ method, path, status: statusOf(), ms }, 'request');
-  });
+  };
 }

@@ -14,6 +14,7 @@ import type { RoomBook } from '../log/room-book.ts';
 import type { SiteBook } from '../log/site-book.ts';
 import type { Authority } from './authority.ts';
 import type { ProbePlaces } from './doctor-places.ts';
+import type { OpenConnections } from './open-connections.ts';
 
 /** What is kept and told of a site, together with the other sites that lie in the same shard. */
 export interface Shard {
@@ -30,6 +31,8 @@ export interface Service {
   readonly config: EdgeConfig;
   readonly log: Log;
   readonly sites: SiteBook;
+  /** Those of the server, where that is our own. */
+  readonly connections: OpenConnections | undefined;
   /** What the site's requests work with; also where there is no such site. */
   shardOf(site: SiteName): Shard;
   readonly leases: Leases;

@@ -82,7 +82,7 @@ async function openSocket(
 ): Promise<void> {
   const { config, authority } = service;
   const ticket = authority.ticketOf(req);
-  const asked = lastingAskedOf(ticket, config);
+  const asked = lastingAskedOf(req, ticket, config);
   const sink = new SocketSink(socket, config.stallMs);
   const { reader, begin } = enterLasting(service, ticket, sink, asked);
   let webSocket: WebSocket | undefined;

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import type { Response } from 'express';
 import type { ByeNotice } from '../chat/entries.ts';
 import type { CarrierName } from '../delivery/counts.ts';
@@ -5,6 +6,7 @@ import { Frame } from '../delivery/frame.ts';
 import type { Ending, Reader } from '../delivery/reader.ts';
 import type { Encoding, Run } from '../delivery/run.ts';
 import type { LastingSink } from './lasting.ts';
+import type { OpenConnections } from './open-connections.ts';
 import { Outlet } from './outlet.ts';
 
 /** About how much a lasting stream is told at once. */
@@ -35,39 +37,72 @@ const inChunkedEvents: Encoding = (frames) => chunked(inEvents(frames));
 
 const CHUNKED_PADDING = chunked(PADDING);
 
+/** [spec] RFC 9112, 7.1: the end of a chunked body. */
+const LAST_CHUNK = Buffer.from('0\r\n\r\n');
+
 /**
  * A response that stays open. It is never written to while its socket is full, and ended if that lasts.
  * Once its head is out it writes to the socket: a chunk wrapped once goes to all readers, where `res.write` would wrap
- * it anew, in three pieces, for each. The response itself only ends the stream.
+ * it anew, in three pieces, for each. Where the server is our own it holds the socket alone from then on, and neither
+ * request nor response; elsewhere the response itself ends the stream.
  */
 export class ResponseStreamSink implements LastingSink {
   readonly carrier: CarrierName;
   readonly maxBytes = RUN_BYTES;
   toldAt = performance.now();
-  readonly #res: Response;
   readonly #stallMs: number;
+  readonly #connections: OpenConnections | undefined;
+  readonly #tellEnd: (() => void) | undefined;
+  #res: Response | undefined;
+  #held: Socket | undefined;
+  #onLeft: () => void = () => {};
   #onEnd: () => void = () => {};
   #outlet: Outlet | undefined;
   #encoding = inEvents;
 
-  constructor(res: Response, stallMs: number) {
+  /** `tellEnd` is called when a stream ends that outlived its response. */
+  constructor(
+    res: Response,
+    { stallMs }: { readonly stallMs: number },
+    connections: OpenConnections | undefined,
+    tellEnd: (() => void) | undefined,
+  ) {
     this.#res = res;
     this.carrier = res.req.method === 'POST' ? 'post-stream' : 'sse';
     this.#stallMs = stallMs;
+    this.#connections = connections;
+    this.#tellEnd = tellEnd;
   }
 
   get isFull(): boolean {
     return this.#outlet?.isFull === true;
   }
 
+  /** Ends the reader when its client goes. */
+  follow(reader: Reader): void {
+    this.#onLeft = () => reader.end();
+    this.#res?.once('close', this.#onLeft);
+  }
+
   /** Sends status and headers, and from now on takes what is told. */
   open(reader: Reader, onEnd: () => void): void {
     this.#onEnd = onEnd;
-    this.#res.flushHeaders();
+    const res = this.#res as Response;
+    res.flushHeaders();
     // A response that waits for its turn on a pipelined connection has no socket yet.
-    const { socket } = this.#res;
-    if (socket && this.#res.req.httpVersion === '1.1') this.#encoding = inChunkedEvents;
-    this.#outlet = new Outlet(socket ?? this.#res, reader, this.#stallMs);
+    const { socket } = res;
+    const isChunked = socket !== null && res.req.httpVersion === '1.1';
+    if (isChunked) this.#encoding = inChunkedEvents;
+    this.#outlet = new Outlet(socket ?? res, reader, this.#stallMs);
+    if (isChunked && this.#connections?.hold(res)) this.#hold(res, socket);
+  }
+
+  #hold(res: Response, socket: Socket): void {
+    res.locals['isHeld'] = true;
+    res.off('close', this.#onLeft);
+    socket.once('close', this.#onLeft);
+    this.#held = socket;
+    this.#res = undefined;
   }
 
   tell(run: Run): void {
@@ -82,14 +117,28 @@ export class ResponseStreamSink implements LastingSink {
   }
 
   pad(): void {
-    if (this.isFull || this.#res.writableEnded) return;
-    this.#outlet?.write(this.#encoding === inEvents ? PADDING : CHUNKED_PADDING);
+    if (!this.isFull) this.#outlet?.write(this.#encoding === inEvents ? PADDING : CHUNKED_PADDING);
   }
 
   end(ending: Ending | undefined): void {
     this.#outlet?.stop();
     this.#onEnd();
-    endResponse(this.#res, ending, (ending) => byeFrame(ending).sse);
+    if (this.#res) endResponse(this.#res, ending, (ending) => byeFrame(ending).sse);
+    if (this.#held) this.#letGo(this.#held, ending);
+  }
+
+  #letGo(socket: Socket, ending: Ending | undefined): void {
+    this.#tellEnd?.();
+    if (ending === undefined || ending.code === 'stalled') {
+      socket.destroy();
+      return;
+    }
+    socket.off('close', this.#onLeft);
+    const late = setTimeout(() => socket.destroy(), FLUSH_BYE_MS).unref();
+    socket.write(Buffer.concat([chunked(byeFrame(ending).sse), LAST_CHUNK]), () => {
+      clearTimeout(late);
+      this.#connections?.release(socket);
+    });
   }
 }
 

@@ -3,6 +3,7 @@ import type { EndingCode } from '../chat/entries.ts';
 import { Refusal } from '../chat/refusals.ts';
 import { enterLasting, lastingAskedOf } from './lasting.ts';
 import { toRefusal } from './refuse.ts';
+import { lineOf } from './request-log.ts';
 import type { Service } from './service.ts';
 import { byeFrame, ResponseStreamSink } from './stream-sink.ts';
 
@@ -13,12 +14,12 @@ import { byeFrame, ResponseStreamSink } from './stream-sink.ts';
  */
 export function stream(service: Service) {
   return async (req: Request, res: Response): Promise<void> => {
-    const { config, authority, log } = service;
+    const { config, authority, log, connections } = service;
     const ticket = authority.ticketOf(req);
-    const asked = lastingAskedOf(ticket, config);
-    const sink = new ResponseStreamSink(res, config.stallMs);
+    const asked = lastingAskedOf(req, ticket, config);
+    const sink = new ResponseStreamSink(res, config, connections, lineOf(log, req, streams));
     const { reader, begin } = enterLasting(service, ticket, sink, asked);
-    res.once('close', () => reader.end());
+    sink.follow(reader);
     try {
       await begin(() => setStreamHeaders(req, res));
       if (!res.headersSent && !res.destroyed)
@@ -33,6 +34,8 @@ export function stream(service: Service) {
     }
   };
 }
+
+const streams = (): number => 200;
 
 /** The head of everything that streams. */
 export function setStreamHeaders(req: Request, res: Response): void {

@@ -1,0 +1,144 @@
+import { connect, type Socket } from 'node:net';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import type { RunningServer } from '../src/server.ts';
+import { startTestRedis, type TestRedis } from './support/redis.ts';
+import { Person, startTestServer, testConfig } from './support/service.ts';
+import { waitFor } from './support/wait-for.ts';
+
+let redis: TestRedis;
+let service: RunningServer;
+const sockets: Socket[] = [];
+
+beforeAll(async () => {
+  redis = await startTestRedis();
+  service = await startTestServer(testConfig(redis, { heartbeatMs: 1000 }));
+});
+afterEach(() => {
+  for (const socket of sockets.splice(0)) socket.destroy();
+});
+afterAll(async () => {
+  await service.close();
+  await redis.stop();
+});
+
+/** A client that speaks HTTP by hand over one connection. */
+class Hand {
+  readonly socket: Socket;
+  heard = '';
+  isOver = false;
+
+  constructor() {
+    this.socket = connect({
+      port: Number(new URL(service.url).port),
+      host: '127.0.0.1',
+      allowHalfOpen: true,
+    });
+    this.socket.setEncoding('utf8');
+    this.socket.on('data', (text: string) => {
+      this.heard += text;
+    });
+    this.socket.on('error', () => {});
+    this.socket.on('end', () => {
+      this.isOver = true;
+    });
+    this.socket.on('close', () => {
+      this.isOver = true;
+    });
+    sockets.push(this.socket);
+  }
+
+  ask(person: Person, path: string, version = '1.1'): void {
+    this.socket.write(`GET ${path} HTTP/${version}\r\nHost: x\r\nCookie: ${person.cookie}\r\n\r\n`);
+  }
+
+  until(text: string): Promise<unknown> {
+    return waitFor(text, () => this.heard.includes(text));
+  }
+}
+
+const STREAM = '/api/stream?rooms=lobby';
+
+test('a stream goes on as one whole chunked answer, and after its bye the connection serves the next request', async () => {
+  const person = await Person.logIn(service.url);
+  const hand = new Hand();
+  hand.ask(person, STREAM);
+  await hand.until('event: hello');
+  await person.post('said while it streams');
+  await hand.until('said while it streams');
+  await hand.until('"kind":"heartbeat","n":1');
+  expect(hand.heard.match(/^HTTP\/1\.1 /gm)).toHaveLength(1);
+  expect(hand.heard).not.toContain('\r\n0\r\n\r\n');
+  await person.send('/api/session/end', {});
+  await hand.until('"code":"session_ended"');
+  await hand.until('\r\n0\r\n\r\n');
+  const body = hand.heard.slice(hand.heard.indexOf('\r\n\r\n') + 4);
+  expect(unchunked(body)).toMatch(/^id: .*event: bye\ndata: \{.*"session_ended".*\}\n\n$/s);
+  hand.heard = '';
+  hand.ask(await Person.logIn(service.url), '/healthz');
+  await hand.until('"status":"up"');
+  expect(hand.isOver).toBe(false);
+});
+
+test('whoever asks for something else in the middle of a stream is cut off, before an answer lands in it', async () => {
+  const person = await Person.logIn(service.url);
+  const hand = new Hand();
+  hand.ask(person, STREAM);
+  await hand.until('event: hello');
+  hand.ask(person, '/healthz');
+  await waitFor('the end', () => hand.isOver);
+  expect(hand.heard).not.toContain('"status"');
+});
+
+test('a request sent along behind a stream’s is no reason to end it', async () => {
+  const person = await Person.logIn(service.url);
+  const hand = new Hand();
+  hand.socket.write(
+    `GET ${STREAM} HTTP/1.1\r\nHost: x\r\nCookie: ${person.cookie}\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n`,
+  );
+  await hand.until('"kind":"heartbeat","n":1');
+  expect(hand.heard).not.toContain('"status"');
+});
+
+test('a client that ends its half of the connection has left', async () => {
+  const person = await Person.logIn(service.url);
+  const hand = new Hand();
+  const before = service.readers;
+  hand.ask(person, STREAM);
+  await hand.until('event: hello');
+  expect(service.readers).toBe(before + 1);
+  hand.socket.end();
+  await waitFor('the reader has gone', () => service.readers === before);
+  await waitFor('the connection ends', () => hand.isOver);
+});
+
+test('a stream over HTTP/1.0 ends with its connection', async () => {
+  const person = await Person.logIn(service.url);
+  const hand = new Hand();
+  hand.ask(person, STREAM, '1.0');
+  await hand.until('event: hello');
+  await person.send('/api/session/end', {});
+  await hand.until('"code":"session_ended"');
+  await waitFor('the end', () => hand.isOver);
+  expect(hand.heard).not.toContain('chunked');
+});
+
+test('a quiet stream isn’t taken for an idle connection', async () => {
+  const person = await Person.logIn(service.url);
+  const hand = new Hand();
+  hand.ask(person, STREAM);
+  await hand.until('"kind":"heartbeat","n":4');
+  expect(hand.isOver).toBe(false);
+});
+
+/** [spec] RFC 9112, 7.1.3: decodes a chunked body that must be whole. */
+function unchunked(body: string): string {
+  const bytes = Buffer.from(body);
+  let text = '';
+  for (let at = 0; ; ) {
+    const end = bytes.indexOf('\r\n', at);
+    const size = Number.parseInt(bytes.toString('latin1', at, end), 16);
+    if (size === 0) return text;
+    text += bytes.toString('utf8', end + 2, end + 2 + size);
+    at = end + 2 + size + 2;
+  }
+}
