@@ -63,6 +63,7 @@ const numbered = (count: number) => Array.from({ length: count }, (_, i) => `m${
 
 test('history and what follows it meet without a hole or a repetition, whatever is said meanwhile', async () => {
   const { person } = await serve();
+  await person.send('/api/rooms', { room: 'den' });
   const said: string[] = [];
   let isOver = false;
   const talking = (async () => {
@@ -71,7 +72,6 @@ test('history and what follows it meet without a hole or a repetition, whatever 
       said.push(`m${i}`);
     }
   })();
-  await person.send('/api/rooms', { room: 'den' });
   const ears = hear(person);
   const first = await ears.client.connect(['lobby']);
   await waitFor('some talk', () => ears.messages.length > 20);

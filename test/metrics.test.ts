@@ -336,7 +336,7 @@ describe('what they tell', () => {
     const names = Array.from(text.matchAll(/^# TYPE (\S+)/gm), ([, name]) => name as string);
     expect(names.filter((name) => !readme.includes(`\`${name}`))).toEqual([]);
     const told = Array.from(
-      readme.matchAll(/`((?:throughline|process|nodejs)_[a-z0-9_]+)/g),
+      readme.matchAll(/`((?:throughline|process|nodejs)_[a-z0-9_]+)(?![\w.])/g),
       ([, name]) => name as string,
     );
     expect(told.filter((name) => !names.includes(name.replace(/_(bucket|sum|count)$/, '')))).toEqual([]);
