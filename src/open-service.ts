@@ -6,9 +6,11 @@ import type { Config } from './config.ts';
 import { newCounts } from './delivery/counts.ts';
 import { type Authority, HostAuthority, SessionAuthority, type UserHook } from './http/authority.ts';
 import { ProbePlaces } from './http/doctor-places.ts';
+import { GuestWatch } from './http/guest-watch.ts';
 import { logInSessions } from './http/log-in-sessions.ts';
 import type { Service } from './http/service.ts';
 import { type TakeUpgrade, takeUpgrades } from './http/socket.ts';
+import { JwtVerifier } from './http/verify-jwt.ts';
 import { connect } from './log/connections.ts';
 import { DoctorCounts } from './log/doctor-counts.ts';
 import { startEmbeddedRedis } from './log/embedded-redis.ts';
@@ -126,9 +128,13 @@ async function compose(
         prefix: keys.sessionPrefix,
         ttl: Math.ceil(config.sessionTtlMs / 1000),
       });
+    const bearers = host
+      ? undefined
+      : new SessionAuthority(openStore(), secret, config.sessionTtlMs, sites, shardOf);
     const authority: Authority = host
       ? new HostAuthority(host.user, host.site)
-      : new SessionAuthority(openStore(), secret, config.sessionTtlMs, sites, shardOf);
+      : (bearers as SessionAuthority);
+    const guestWatch = new GuestWatch(sites, shardOf);
     const probes = new ProbePlaces(MAX_PROBES);
     const service: Service = {
       config,
@@ -143,6 +149,9 @@ async function compose(
       }),
       counts,
       authority,
+      bearers,
+      jwts: new JwtVerifier(),
+      guestWatch,
       probes,
       doctorCounts: new DoctorCounts(commands, keys),
       logInSession: host
@@ -164,6 +173,7 @@ async function compose(
       throw error;
     }
 
+    guestWatch.start();
     let closing: Promise<void> | undefined;
     return {
       router: createRouter(service, metrics?.tell),
@@ -178,6 +188,7 @@ async function compose(
       },
       close: () => {
         metrics?.close();
+        guestWatch.stop();
         closing ??= stop().then(async () => {
           connections.close();
           await closeRedis();

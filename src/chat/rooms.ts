@@ -42,6 +42,7 @@ const roomDraft = z.strictObject({
     .optional(),
   formToken: z.string().optional(),
   site: z.string().optional(),
+  token: z.string().optional(),
 });
 
 /** Reads the name of a room. Refusal: `invalid_field`. */

@@ -1,3 +1,4 @@
+import { createPublicKey } from 'node:crypto';
 import { z } from 'zod';
 import { parse } from './parsing.ts';
 import { slug } from './slugs.ts';
@@ -19,6 +20,17 @@ export interface ClaimKey {
   readonly createdAt: number;
 }
 
+/** Whose JSON Web Tokens a site's claims may come in, besides those signed with a claim key. */
+export interface JwtIssuer {
+  /** What `iss` must be, if anything. */
+  readonly issuer?: string | undefined;
+  /** What `aud` must be or hold, if anything. */
+  readonly audience?: string | undefined;
+  /** PEM. Either this or `jwksUrl`. */
+  readonly publicKey?: string | undefined;
+  readonly jwksUrl?: string | undefined;
+}
+
 /** A host site: its users, rooms and cookies are its own. */
 export interface Site {
   readonly site: SiteName;
@@ -29,6 +41,7 @@ export interface Site {
   readonly guests: 'allowed' | 'refused';
   /** Two at most, so that one can take the other's place. */
   readonly claimKeys: readonly ClaimKey[];
+  readonly jwt?: JwtIssuer | undefined;
 }
 
 const MAX_TITLE_CHARACTERS = 200;
@@ -57,6 +70,38 @@ const claimKey = z.strictObject({
   createdAt: z.int('must be milliseconds since 1970').nonnegative('must be milliseconds since 1970'),
 });
 
+/** Keys that come over plain HTTP could be anybody's. */
+function isKeyUrl(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const { protocol, hostname } = new URL(text);
+  return (
+    protocol === 'https:' || (protocol === 'http:' && ['localhost', '127.0.0.1', '[::1]'].includes(hostname))
+  );
+}
+
+function isPublicKey(pem: string): boolean {
+  try {
+    return pem.includes('-----BEGIN PUBLIC KEY-----') && createPublicKey(pem).type === 'public';
+  } catch {
+    return false;
+  }
+}
+
+const jwt = z
+  .strictObject({
+    issuer: z.string('must be a string').min(1, 'must not be empty').optional(),
+    audience: z.string('must be a string').min(1, 'must not be empty').optional(),
+    publicKey: z
+      .string('must be a string')
+      .refine(isPublicKey, 'must be a public key in PEM (BEGIN PUBLIC KEY)')
+      .optional(),
+    jwksUrl: z.string('must be a string').refine(isKeyUrl, 'must be an https:// URL').optional(),
+  })
+  .refine(
+    ({ publicKey, jwksUrl }) => (publicKey === undefined) !== (jwksUrl === undefined),
+    'must have either publicKey or jwksUrl',
+  );
+
 const site = z.strictObject({
   site: siteName,
   title: z
@@ -79,6 +124,7 @@ const site = z.strictObject({
     .max(MAX_CLAIM_KEYS, `must be at most ${MAX_CLAIM_KEYS}`)
     .refine((keys) => new Set(keys.map(({ id }) => id)).size === keys.length, 'must have different ids')
     .default([]),
+  jwt: jwt.optional(),
 });
 
 /** Reads the name of a site. Refusal: `invalid_field`. */
