@@ -8,6 +8,7 @@ import { type Authority, HostAuthority, SessionAuthority, type UserHook } from '
 import { ProbePlaces } from './http/doctor-places.ts';
 import { GuestWatch } from './http/guest-watch.ts';
 import { logInSessions } from './http/log-in-sessions.ts';
+import { revokeUser } from './http/revoke-user.ts';
 import type { Service } from './http/service.ts';
 import { type TakeUpgrade, takeUpgrades } from './http/socket.ts';
 import { JwtVerifier } from './http/verify-jwt.ts';
@@ -36,6 +37,8 @@ export interface OpenService {
   readonly readers: number;
   /** Where the metrics are scraped, if they have a port of their own. */
   readonly metricsUrl: string | undefined;
+  /** Ends everything that a user of a site has open, on every process. Refusals: `unavailable`, `unsure`. */
+  revoke(site: SiteName, userId: string): Promise<void>;
   /** Ends all readers, with `bye`. */
   endReaders(): void;
   /** Stops the tails and leaves Redis (and stops it, if it is our own). */
@@ -182,6 +185,7 @@ async function compose(
         return shards.reduce((sum, { delivery }) => sum + delivery.hub.size, 0);
       },
       metricsUrl: metrics?.url,
+      revoke: async (site, userId) => void (await revokeUser(service, site, userId)),
       endReaders: () => {
         for (const { delivery } of shards) delivery.endEveryone('shutting_down', config.byeSpreadMs);
         probes.endAll();
