@@ -4,6 +4,7 @@ import helmet from 'helmet';
 import { Refusal } from './chat/refusals.ts';
 import { showChatPage } from './http/chat-page.ts';
 import { confirm } from './http/confirm.ts';
+import { shareWithSite } from './http/cors.ts';
 import { echoRequest, probePoll, probeStream, takeReport } from './http/doctor.ts';
 import { tellHistory } from './http/history.ts';
 import { onlyMainSite } from './http/named-site.ts';
@@ -67,11 +68,13 @@ function createApi(service: Service): Router {
     res.setHeader('Throughline', '1');
     next();
   });
+  api.use(shareWithSite(service));
   api.use(
     express.json({ limit: BODY_BYTES, inflate: false }),
     express.urlencoded({ limit: BODY_BYTES, inflate: false, extended: false }),
   );
-  api.use(needBody, checkOrigin(service.config, service.authority));
+  // Again: the body may name another site.
+  api.use(needBody, shareWithSite(service), checkOrigin(service));
 
   // Routes are tried in turn, so those that are asked for all the time come first.
   api

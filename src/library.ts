@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream';
 import type { Router } from 'express';
 import { pino } from 'pino';
 import { MAIN_SITE, parseSiteName, type SiteName } from './chat/sites.ts';
+import { parseUserId } from './chat/users.ts';
 import { type Config, DEFAULTS } from './config.ts';
 import type { UserHook } from './http/authority.ts';
 import { ownPathOf } from './http/socket.ts';
@@ -35,6 +36,11 @@ export interface Throughline {
   upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): void;
   /** Where the metrics are scraped, if they have a port of their own. */
   readonly metricsUrl: string | undefined;
+  /**
+   * Ends at once, on every process, everything that a user has open: call it at a log-out or a ban. With `user` it is the
+   * hook's to refuse the user from then on; else claims made until now are refused. `site` is that of `user`, or `main`.
+   */
+  revoke(userId: string, site?: string): Promise<void>;
   /** Says `bye` to all readers and leaves Redis; call it before `server.close()`. Safe to call twice. */
   close(): Promise<void>;
 }
@@ -59,6 +65,7 @@ export async function createThroughline({
       if (ownPathOf(req, config) !== undefined) service.upgrade(req, socket, head);
     },
     metricsUrl: service.metricsUrl,
+    revoke: (userId, of = site ?? MAIN_SITE) => service.revoke(parseSiteName(of), parseUserId(userId)),
     close: async () => {
       service.endReaders();
       await service.close();

@@ -6,10 +6,13 @@ import type { Config } from './config.ts';
 import { newCounts } from './delivery/counts.ts';
 import { type Authority, HostAuthority, SessionAuthority, type UserHook } from './http/authority.ts';
 import { ProbePlaces } from './http/doctor-places.ts';
+import { GuestWatch } from './http/guest-watch.ts';
 import { logInSessions } from './http/log-in-sessions.ts';
 import type { OpenConnections } from './http/open-connections.ts';
+import { revokeUser } from './http/revoke-user.ts';
 import type { Service } from './http/service.ts';
 import { type TakeUpgrade, takeUpgrades } from './http/socket.ts';
+import { JwtVerifier } from './http/verify-jwt.ts';
 import { connect } from './log/connections.ts';
 import { DoctorCounts } from './log/doctor-counts.ts';
 import { startEmbeddedRedis } from './log/embedded-redis.ts';
@@ -39,6 +42,8 @@ export interface OpenService {
   readonly metricsUrl: string | undefined;
   /** This process' own metrics, also after `close`; undefined where nobody wants them. */
   readonly readOwnMetrics: (() => Promise<Samples>) | undefined;
+  /** Ends everything that a user of a site has open, on every process. Refusals: `unavailable`, `unsure`. */
+  revoke(site: SiteName, userId: string): Promise<void>;
   /** Ends all readers, with `bye`. */
   endReaders(): void;
   /** Stops the tails and leaves Redis (and stops it, if it is our own). */
@@ -137,9 +142,13 @@ async function compose(
         prefix: keys.sessionPrefix,
         ttl: Math.ceil(config.sessionTtlMs / 1000),
       });
+    const bearers = host
+      ? undefined
+      : new SessionAuthority(openStore(), secret, config.sessionTtlMs, sites, shardOf);
     const authority: Authority = host
       ? new HostAuthority(host.user, host.site)
-      : new SessionAuthority(openStore(), secret, config.sessionTtlMs, sites, shardOf);
+      : (bearers as SessionAuthority);
+    const guestWatch = new GuestWatch(sites, shardOf);
     const probes = new ProbePlaces(MAX_PROBES);
     const service: Service = {
       config,
@@ -155,6 +164,9 @@ async function compose(
       }),
       counts,
       authority,
+      bearers,
+      jwts: new JwtVerifier(),
+      guestWatch,
       probes,
       doctorCounts: new DoctorCounts(commands, keys),
       logInSession: host
@@ -181,6 +193,7 @@ async function compose(
       throw error;
     }
 
+    guestWatch.start();
     let closing: Promise<void> | undefined;
     return {
       router: createRouter(service, metrics?.tell),
@@ -190,12 +203,14 @@ async function compose(
       },
       metricsUrl: metrics?.url,
       readOwnMetrics: metrics?.samples,
+      revoke: async (site, userId) => void (await revokeUser(service, site, userId)),
       endReaders: () => {
         for (const { delivery } of shards) delivery.endEveryone('shutting_down', config.byeSpreadMs);
         probes.endAll();
       },
       close: () => {
         metrics?.close();
+        guestWatch.stop();
         closing ??= stop().then(async () => {
           connections.close();
           await closeRedis();

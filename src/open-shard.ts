@@ -6,6 +6,7 @@ import type { Shard } from './http/service.ts';
 import { Appender } from './log/append.ts';
 import type { Connections } from './log/connections.ts';
 import type { Address, Keys } from './log/keys.ts';
+import { KnownUsers } from './log/known-users.ts';
 import { type Log, withoutCommand } from './log/logger.ts';
 import { Names } from './log/names.ts';
 import type { Pace } from './log/pace.ts';
@@ -40,7 +41,7 @@ interface ShardSources {
 interface ShardEvents {
   /** The history went back: what was in it may be gone. */
   wentBack(): void;
-  /** A session of one of its sites ended; without an address: any may have, unheard. */
+  /** A session or a user's log-ins ended or changed in one of its sites; without an address: any may have, unheard. */
   sessionEnded(address?: Address): void;
 }
 
@@ -88,6 +89,7 @@ export function openShard(
     history,
     rooms: new RoomBook(commands, keys, options.maxRooms),
     names: new Names(commands, keys, options.sessionTtlMs),
+    knownUsers: new KnownUsers(commands, keys, options.sessionTtlMs),
     presence,
     delivery,
     tail,

@@ -365,7 +365,14 @@ test('a confirmation that a log-out overtakes leaves nobody behind', async () =>
   const { keys, open, room, user, userKey } = bare();
   await redis.client.hset(keys.room(room), 'title', 'Lobby');
   const presence = open();
-  const identity = { site: MAIN_SITE, user, userKey, holder: 'h', untilMs: 0 } satisfies Identity;
+  const identity = {
+    site: MAIN_SITE,
+    user,
+    userKey,
+    rooms: undefined,
+    holder: 'h',
+    untilMs: 0,
+  } satisfies Identity;
   let isKnown = true;
   const authority = {
     isTicketLasting: true,

@@ -40,6 +40,7 @@ export type GapReason = 'trimmed' | 'rollback' | 'unknown-cursor';
 export type EndingCode =
   | 'shutting_down'
   | 'session_ended'
+  | 'rights_changed'
   | 'not_confirmed'
   | 'max_age'
   | 'stalled'

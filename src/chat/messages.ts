@@ -34,6 +34,7 @@ const draft = z.strictObject({
   user: z.string('must be a string').optional(),
   formToken: z.string().optional(),
   site: z.string().optional(),
+  token: z.string().optional(),
 });
 
 const keyed = z.object({ clientId });

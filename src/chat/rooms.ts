@@ -42,6 +42,7 @@ const roomDraft = z.strictObject({
     .optional(),
   formToken: z.string().optional(),
   site: z.string().optional(),
+  token: z.string().optional(),
 });
 
 /** Made once: a schema is compiled when it is first used, which costs more than all else a post does. */

@@ -19,6 +19,17 @@ export interface ClaimKey {
   readonly createdAt: number;
 }
 
+/** Whose JSON Web Tokens a site's claims may come in, besides those signed with a claim key. */
+export interface JwtIssuer {
+  /** What `iss` must be, if anything. */
+  readonly issuer?: string | undefined;
+  /** What `aud` must be or hold, if anything. */
+  readonly audience?: string | undefined;
+  /** PEM. Either this or `jwksUrl`. */
+  readonly publicKey?: string | undefined;
+  readonly jwksUrl?: string | undefined;
+}
+
 /** A host site: its users, rooms and cookies are its own. */
 export interface Site {
   readonly site: SiteName;
@@ -29,6 +40,7 @@ export interface Site {
   readonly guests: 'allowed' | 'refused';
   /** Two at most, so that one can take the other's place. */
   readonly claimKeys: readonly ClaimKey[];
+  readonly jwt?: JwtIssuer | undefined;
 }
 
 const MAX_TITLE_CHARACTERS = 200;
@@ -57,6 +69,33 @@ const claimKey = z.strictObject({
   createdAt: z.int('must be milliseconds since 1970').nonnegative('must be milliseconds since 1970'),
 });
 
+/** Keys that come over plain HTTP could be anybody's. */
+function isKeyUrl(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const { protocol, hostname } = new URL(text);
+  return (
+    protocol === 'https:' || (protocol === 'http:' && ['localhost', '127.0.0.1', '[::1]'].includes(hostname))
+  );
+}
+
+/** [spec] RFC 7468, 13. Whether it really is a key is found out where it is kept. */
+const PUBLIC_KEY = /^\s*-----BEGIN PUBLIC KEY-----\r?\n[A-Za-z0-9+/=\r\n]+-----END PUBLIC KEY-----\s*$/;
+
+const jwt = z
+  .strictObject({
+    issuer: z.string('must be a string').min(1, 'must not be empty').optional(),
+    audience: z.string('must be a string').min(1, 'must not be empty').optional(),
+    publicKey: z
+      .string('must be a string')
+      .regex(PUBLIC_KEY, 'must be a public key in PEM (BEGIN PUBLIC KEY)')
+      .optional(),
+    jwksUrl: z.string('must be a string').refine(isKeyUrl, 'must be an https:// URL').optional(),
+  })
+  .refine(
+    ({ publicKey, jwksUrl }) => (publicKey === undefined) !== (jwksUrl === undefined),
+    'must have either publicKey or jwksUrl',
+  );
+
 const site = z.strictObject({
   site: siteName,
   title: z
@@ -79,6 +118,7 @@ const site = z.strictObject({
     .max(MAX_CLAIM_KEYS, `must be at most ${MAX_CLAIM_KEYS}`)
     .refine((keys) => new Set(keys.map(({ id }) => id)).size === keys.length, 'must have different ids')
     .default([]),
+  jwt: jwt.optional(),
 });
 
 /** Reads the name of a site. Refusal: `invalid_field`. */

@@ -1,15 +1,25 @@
 import { z } from 'zod';
 import { parse } from './parsing.ts';
-import { isOneLine, lengthOf } from './text.ts';
+import { asOneLine, isOneLine, lengthOf } from './text.ts';
 
 /** Somebody who talks. `id` is unique in the site and is never shown as a name. */
 export interface User {
   readonly id: string;
   readonly name: string;
   readonly guest: boolean;
+  /** An https URL, or a path of the page's own origin. */
+  readonly avatar?: string;
+  /** Absent for a member. */
+  readonly role?: 'moderator' | 'admin';
 }
 
+export const ROLES = ['member', 'moderator', 'admin'] as const;
+
+export type Role = (typeof ROLES)[number];
+
 const MAX_NAME_CHARACTERS = 40;
+const MAX_ID_CHARACTERS = 128;
+const MAX_AVATAR_CHARACTERS = 1000;
 
 /** A display name of 1 to 40 characters, without controls, line ends or bidi overrides; trimmed, in NFC. */
 const displayName = z
@@ -22,11 +32,56 @@ const displayName = z
     `must have at most ${MAX_NAME_CHARACTERS} characters`,
   );
 
+/**
+ * The name of somebody whom a host site vouches for, who can't type another: what is unfit for one line becomes a
+ * blank, and what is too long is cut.
+ */
+export const vouchedName = z
+  .string('must be a string')
+  .transform((name) => cut(asOneLine(name.normalize('NFC')).replace(/\s+/gu, ' ').trim()))
+  .refine((name) => foldName(name) !== '', 'must have at least one visible character');
+
+/** An https URL, or a path: `javascript:` and the like load nothing, and `//host` would be another origin. */
+export const avatarUrl = z
+  .string('must be a string')
+  .max(MAX_AVATAR_CHARACTERS, `must have at most ${MAX_AVATAR_CHARACTERS} characters`)
+  .refine(isAvatar, 'must be an https:// URL or a path that begins with one slash');
+
+export const role = z.enum(ROLES, `must be ${ROLES.join(', ')}`);
+
+/** How guests' ids begin, and those of nobody else. */
+const GUEST_ID = 'guest-';
+
+/** What only a host site's users may be called by. */
+export const vouchedId = z
+  .string('must be a string')
+  .min(1, 'must not be empty')
+  .max(MAX_ID_CHARACTERS, `must have at most ${MAX_ID_CHARACTERS} characters`)
+  .refine(isOneLine, 'must have printable characters only')
+  .refine((id) => !id.startsWith(GUEST_ID), `must not begin with ${GUEST_ID}`);
+
 const guestLogIn = z.strictObject({
   name: displayName,
   formToken: z.string().optional(),
   site: z.string().optional(),
 });
+
+/** A guest of that name, whose id is nobody else's. */
+export function newGuest(name: string, random: string): User {
+  return { id: `${GUEST_ID}${random}`, name, guest: true };
+}
+
+/** A user as the wire tells of one: without what goes without saying. */
+export function knownUser(user: { id: string; name: string; avatar?: string | undefined; role: Role }): User {
+  const { id, name, avatar, role } = user;
+  return {
+    id,
+    name,
+    guest: false,
+    ...(avatar !== undefined && { avatar }),
+    ...(role !== 'member' && { role }),
+  };
+}
 
 /** Reads the log-in of a guest, `{name}`. Refusal: `invalid_field`. */
 export function parseGuestLogIn(body: unknown): { name: string } {
@@ -34,16 +89,52 @@ export function parseGuestLogIn(body: unknown): { name: string } {
 }
 
 const hostUser = z.object({
-  id: z.string().min(1, 'must not be empty').max(128, 'must have at most 128 characters').refine(isOneLine),
+  id: z
+    .string()
+    .min(1, 'must not be empty')
+    .max(MAX_ID_CHARACTERS, `must have at most ${MAX_ID_CHARACTERS} characters`)
+    .refine(isOneLine),
   name: displayName,
+  avatar: avatarUrl.optional(),
+  role: role.default('member'),
 });
 
 /** Reads what a host application's `user:` hook answered. Throws a TypeError: it is the host's bug. */
 export function parseHostUser(value: unknown): User {
   const result = hostUser.safeParse(value);
-  if (result.success) return { id: result.data.id, name: result.data.name, guest: false };
+  if (result.success) return knownUser(result.data);
   const issue = result.error.issues[0];
   throw new TypeError(`the user hook's answer: ${issue?.path.join('.') ?? ''} ${issue?.message ?? ''}`);
+}
+
+const anyId = z.object({
+  id: z
+    .string('must be a string')
+    .min(1, 'must not be empty')
+    .max(MAX_ID_CHARACTERS, `must have at most ${MAX_ID_CHARACTERS} characters`)
+    .refine(isOneLine, 'must have printable characters only'),
+});
+
+/** Reads the id of any user, a guest's as well. Refusal: `invalid_field`. */
+export function parseUserId(id: unknown): string {
+  return parse(anyId, { id }).id;
+}
+
+function cut(name: string): string {
+  const characters = [...name];
+  if (characters.length <= MAX_NAME_CHARACTERS) return name;
+  return `${characters
+    .slice(0, MAX_NAME_CHARACTERS - 1)
+    .join('')
+    .trimEnd()}…`;
+}
+
+function isAvatar(text: string): boolean {
+  if (/[\s\\\p{Cc}\p{Cs}]/u.test(text)) return false;
+  if (text.startsWith('/')) return !text.startsWith('//');
+  if (!/^https:\/\//i.test(text) || !URL.canParse(text)) return false;
+  const { username, password } = new URL(text);
+  return username === '' && password === '';
 }
 
 /**

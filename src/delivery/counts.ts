@@ -8,6 +8,9 @@ export const CARRIERS = [...PROBED_CARRIERS, 'plain'] as const;
 
 export type CarrierName = (typeof CARRIERS)[number];
 
+/** Whether a host vouches for somebody. */
+export type UserKind = 'known' | 'guest';
+
 /** How a reader ended: by the service's code, or because its client left or had its poll answered. */
 export type EndedBy = EndingCode | 'left';
 
@@ -18,6 +21,10 @@ export type EndedBy = EndingCode | 'left';
 export interface Counts {
   /** Posts that were appended, and posts that a `clientId` showed to be repetitions. */
   readonly posts: { accepted: number; repeated: number };
+  /** Accepted posts by who sent them: somebody whom a host vouches for, or a guest. */
+  readonly postsBy: Record<UserKind, number>;
+  /** Log-ins, likewise; of known users each exchange of claims. */
+  readonly logIns: Record<UserKind, number>;
   /** Events told to readers, each reader's counted. */
   events: number;
   /** Runs told to readers: one write each on carriers that stay open, one answer each on polls. */
@@ -40,6 +47,8 @@ export interface Counts {
 export function newCounts(): Counts {
   return {
     posts: { accepted: 0, repeated: 0 },
+    postsBy: { known: 0, guest: 0 },
+    logIns: { known: 0, guest: 0 },
     events: 0,
     runs: 0,
     catchUps: { window: 0, log: 0 },
@@ -51,6 +60,7 @@ export function newCounts(): Counts {
       left: 0,
       shutting_down: 0,
       session_ended: 0,
+      rights_changed: 0,
       not_confirmed: 0,
       max_age: 0,
       stalled: 0,

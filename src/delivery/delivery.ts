@@ -10,7 +10,7 @@ import type { RefillReason, TailListener } from '../log/tail.ts';
 import { refusalOf } from '../log/unreachable.ts';
 import { type Counts, newCounts } from './counts.ts';
 import { Hub } from './hub.ts';
-import { type Ending, Reader, type Sink, type Surroundings } from './reader.ts';
+import { type Ending, type Permission, Reader, type Sink, type Surroundings } from './reader.ts';
 import { Window } from './window.ts';
 
 interface DeliveryOptions {
@@ -33,7 +33,7 @@ export interface Subscription {
   readonly rooms: readonly RoomKey[];
   readonly addresses: readonly Address[];
   readonly sink: Sink;
-  readonly isAllowed: () => Promise<boolean>;
+  readonly isAllowed: () => Promise<Permission>;
 }
 
 /** Readers told in one turn of the event loop: about 2 ms of writing. */
@@ -58,7 +58,7 @@ export class Delivery implements TailListener, Surroundings {
   toldTurn: (latencyMs: number) => void = () => {};
   /** Told of everybody who came to a room, or is no longer there. */
   heardPresence: (room: RoomKey, user: User, isHere: boolean) => void = () => {};
-  /** Told of every session that ended, before its readers are; without an address: any may have, unheard. */
+  /** Told of every session and user whose log-ins ended or changed, before their readers are; without an address: any may have, unheard. */
   heardSessionEnd: (address?: Address) => void = () => {};
 
   /** `counts` may be those of several. */
@@ -151,7 +151,7 @@ export class Delivery implements TailListener, Surroundings {
     this.counts.refills[reason]++;
     this.heardSessionEnd();
     this.#events.refilled(reason);
-    this.#endSessions(end.entries);
+    this.#endSessions(end.entries, true);
     this.#each([...this.hub.everyone()], (reader) => reader.refilled(reason, before.epoch, before.end));
   }
 
@@ -165,12 +165,21 @@ export class Delivery implements TailListener, Surroundings {
     reader.end();
   }
 
-  /** Logged out: acts when it is read, before what came with it, so that no cursor counts as told what wasn't. */
-  #endSessions(entries: readonly JournalEntry[]): void {
+  /** Logged out, revoked, or allowed something else: acts when it is read, before what came with it, so that no cursor counts as told what wasn't. */
+  #endSessions(entries: readonly JournalEntry[], isLate = false): void {
     for (const { kind, to } of entries) {
-      if (kind !== 'session-end') continue;
-      this.heardSessionEnd(to);
-      this.endAll(to, { code: 'session_ended' });
+      switch (kind) {
+        case 'session-end':
+          this.heardSessionEnd(to);
+          this.endAll(to, { code: 'session_ended' });
+          break;
+        case 'revoke':
+        case 'rights':
+          this.heardSessionEnd(to);
+          // What is heard late may have been followed by another log-in.
+          if (kind === 'revoke' && !isLate) this.endAll(to, { code: 'session_ended' });
+          else this.#each([...this.hub.at(to)], (reader) => reader.authoriseAgain());
+      }
     }
   }
 

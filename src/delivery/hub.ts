@@ -35,6 +35,10 @@ export class Hub {
     return this.#readers.get(address) ?? [];
   }
 
+  isEmpty(address: Address): boolean {
+    return !this.#readers.has(address);
+  }
+
   everyone(): Iterable<Reader> {
     return this.#everyone;
   }

@@ -20,6 +20,9 @@ export interface Ending {
   readonly retryMs?: number;
 }
 
+/** That a reader may read on, or how it ends; `false`: its session has ended. */
+export type Permission = boolean | Ending;
+
 /** What bytes go to. A sink that is full isn't told anything, and calls `reader.advance()` when it has drained. */
 export interface Sink {
   readonly carrier: CarrierName;
@@ -52,8 +55,8 @@ interface ReaderOptions {
   /** Other addresses whose entries concern this reader. */
   readonly addresses: readonly Address[];
   readonly sink: Sink;
-  /** Whether it may still read; asked again when entries that would have told may have been missed. */
-  readonly isAllowed: () => Promise<boolean>;
+  /** Whether it may still read; asked again when that may have changed. */
+  readonly isAllowed: () => Promise<Permission>;
 }
 
 const RETRY_MS = 250;
@@ -70,7 +73,7 @@ export class Reader {
   readonly #rooms: readonly RoomKey[];
   readonly #addresses: Address[];
   readonly #sink: Sink;
-  readonly #isAllowed: () => Promise<boolean>;
+  readonly #isAllowed: () => Promise<Permission>;
   #cursor: StreamId = ZERO_ID;
   #position = 0;
   #hasBegun = false;
@@ -191,7 +194,7 @@ export class Reader {
   refilled(reason: RefillReason, oldEpoch: string, oldEnd: StreamId): void {
     this.#generation++;
     if (this.#ended) return;
-    if (reason === 'outrun') this.#watch(this.#authoriseAgain());
+    if (reason === 'outrun') this.authoriseAgain();
     if (!this.#hasBegun) return;
     if (this.#isLevel) this.#cursor = laterId(this.#cursor, oldEnd);
     this.#isLevel = false;
@@ -203,6 +206,11 @@ export class Reader {
     }
     this.#goTo(this.#cursor);
     this.advance();
+  }
+
+  /** What it may read may have changed: ends it if that is less than it reads. */
+  authoriseAgain(): void {
+    this.#watch(this.#askAgain());
   }
 
   /** Ends it, once; without an ending because the client has gone. */
@@ -317,8 +325,9 @@ export class Reader {
     await pause(RETRY_MS, undefined, { ref: false });
   }
 
-  async #authoriseAgain(): Promise<void> {
+  async #askAgain(): Promise<void> {
     const isAllowed = await this.#insist(this.#generation, this.#isAllowed);
-    if (isAllowed === false) this.end({ code: 'session_ended' });
+    if (isAllowed === undefined || isAllowed === true) return;
+    this.end(isAllowed || { code: 'session_ended' });
   }
 }

@@ -1,10 +1,11 @@
 import type { Request, Response } from 'express';
 import { z } from 'zod';
 import { parse } from '../chat/parsing.ts';
-import { parseRoomList, type RoomName, roomKey } from '../chat/rooms.ts';
+import { parseRoomList, type RoomName } from '../chat/rooms.ts';
 import type { Ticket } from './authority.ts';
 import { beHere } from './being-here.ts';
 import { whenReachable } from './reachable.ts';
+import { openRoom } from './rights.ts';
 import type { Service } from './service.ts';
 
 /** A client's word that a stream reaches it, and in which rooms its user is here. */
@@ -25,17 +26,27 @@ const posted = z.strictObject({
   nonce,
   rooms,
   formToken: z.string().optional(),
+  token: z.string().optional(),
   site: z.string().optional(),
 });
-const framed = z.strictObject({ kind: z.literal('confirm'), nonce, rooms });
+const framed = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('confirm'), nonce, rooms }),
+  z.strictObject({ kind: z.literal('token'), token: z.string() }),
+]);
 
 function confirmationOf(read: { nonce?: string | undefined; rooms?: string | undefined }): Confirmation {
   return { nonce: read.nonce, rooms: read.rooms ? parseRoomList(read.rooms) : [] };
 }
 
-/** Reads a WebSocket's `{kind: 'confirm', nonce?, rooms?}`. Throws at anything else. */
-export function parseSocketConfirmation(text: string): Confirmation {
-  return confirmationOf(parse(framed, JSON.parse(text)));
+/** What the client of a WebSocket may say. */
+export type ClientWord =
+  | { readonly kind: 'confirm'; readonly confirmation: Confirmation }
+  | { readonly kind: 'token'; readonly token: string };
+
+/** Reads a WebSocket's `{kind: 'confirm', nonce?, rooms?}` or `{kind: 'token', token}`. Throws at anything else. */
+export function parseClientWord(text: string): ClientWord {
+  const said = parse(framed, JSON.parse(text));
+  return said.kind === 'token' ? said : { kind: 'confirm', confirmation: confirmationOf(said) };
 }
 
 /** Whether a text may name a stream. */
@@ -50,9 +61,9 @@ export async function confirmStream(
   confirmation: Confirmation,
 ): Promise<void> {
   const identity = await authority.identify(ticket);
-  const { site, holder } = identity;
+  const { holder } = identity;
+  const keys = confirmation.rooms.map((room) => openRoom(identity, room));
   if (confirmation.nonce !== undefined) await whenReachable(leases.confirm(confirmation.nonce, holder));
-  const keys = confirmation.rooms.map((room) => roomKey(site, room));
   await beHere({ authority, shardOf }, ticket, identity, keys);
   await whenReachable(authority.renew(ticket, identity));
 }

@@ -3,10 +3,11 @@ import { formatCursor, parseCursor } from '../chat/cursors.ts';
 import { entryJson } from '../chat/entries.ts';
 import { parseStreamId, type StreamId } from '../chat/ids.ts';
 import { Refusal } from '../chat/refusals.ts';
-import { parseRoomName, roomKey } from '../chat/rooms.ts';
+import { parseRoomName } from '../chat/rooms.ts';
 import type { Direction } from '../log/read.ts';
 import { whenReachable } from './reachable.ts';
 import { numberOf, parametersOf } from './reading-request.ts';
+import { openRoom } from './rights.ts';
 import type { Service } from './service.ts';
 
 const PAGE = { min: 1, max: 200, otherwise: 50 };
@@ -22,9 +23,9 @@ export function tellHistory({ authority, shardOf }: Service) {
     const parameters = parametersOf(req);
     const direction = directionOf(parameters);
     const limit = Math.floor(numberOf(parameters, 'limit', PAGE));
-    const { site } = await authority.identify(authority.ticketOf(req));
-    const { rooms, history } = shardOf(site);
-    const key = roomKey(site, room);
+    const identity = await authority.identify(authority.ticketOf(req));
+    const { rooms, history } = shardOf(identity.site);
+    const key = openRoom(identity, room);
     await whenReachable(rooms.mustExist([key]));
     const page = await whenReachable(history.history(key, direction, limit));
     const all = page.entries.map((entry) => entryJson(room, entry));

@@ -3,12 +3,15 @@ import type { Request } from 'express';
 import { type RoomKey, roomKey } from '../chat/rooms.ts';
 import { Pulse, type StreamSink } from '../delivery/pulse.ts';
 import type { Reader, Sink } from '../delivery/reader.ts';
-import { type Identity, isStillKnown, type Ticket } from './authority.ts';
+import { guestsAddress, type Identity, type Ticket } from './authority.ts';
 import { whenReachable } from './reachable.ts';
 import { parseReading } from './reading-request.ts';
+import { mayStillRead, mustEnterAll } from './rights.ts';
 import type { Service } from './service.ts';
 
 const MIN_HEARTBEAT_MS = 1000;
+/** A stream may become so much older than its greatest age says. */
+const AGE_STRETCH = 1.2;
 
 /** A carrier that stays open. */
 export interface LastingSink extends Sink, StreamSink {
@@ -33,7 +36,7 @@ export interface LastingReader {
   readonly reader: Reader;
   /**
    * Finds out who asks and where to go on from; then `accept` is called, once, and the stream opens. It doesn't if the
-   * reader was ended meanwhile. Refusals: `no_session`, `room_not_found`, `unavailable`.
+   * reader was ended meanwhile. Refusals: `no_session`, `room_forbidden`, `room_not_found`, `unavailable`.
    */
   begin(accept: () => void): Promise<void>;
 }
@@ -69,6 +72,21 @@ function stopOf(pulse: Pulse): () => void {
   return () => pulse.stop();
 }
 
+/**
+ * Has a reader hear what is said to its user, and of guests being shut out. At once after it was found out who that is:
+ * between the two nothing may pass.
+ */
+export function hearOf(
+  { guestWatch }: Pick<Service, 'guestWatch'>,
+  reader: Reader,
+  { site, user, userKey }: Identity,
+): void {
+  reader.listenTo(`user:${userKey}`);
+  if (!user.guest) return;
+  reader.listenTo(guestsAddress(site));
+  guestWatch.saw(site);
+}
+
 /** Enters a reader that lasts, as every carrier that stays open does it. */
 export function enterLasting(
   service: Service,
@@ -82,14 +100,14 @@ export function enterLasting(
     rooms,
     addresses: ticket.addresses,
     sink,
-    isAllowed: () => isStillKnown(authority, ticket),
+    isAllowed: () => mayStillRead(authority, ticket, rooms),
   });
-  const pulseOf = ({ holder }: Identity) =>
+  const pulseOf = ({ holder, endsAtMs = Number.POSITIVE_INFINITY }: Identity) =>
     new Pulse(reader, sink, {
       nonce,
       heartbeatMs,
       leaseMs: config.leaseMs,
-      maxAgeMs: config.streamMaxAgeMs,
+      maxAgeMs: Math.min(config.streamMaxAgeMs, Math.max(1, (endsAtMs - Date.now()) / AGE_STRETCH)),
       byeSpreadMs: config.byeSpreadMs,
       ...(confirmWithinMs !== undefined && {
         confirmation: {
@@ -100,8 +118,9 @@ export function enterLasting(
     });
   const begin = async (accept: () => void): Promise<void> => {
     const identity = await authority.identify(ticket);
+    hearOf(service, reader, identity);
+    mustEnterAll(identity, rooms);
     await whenReachable(book.mustExist(rooms));
-    reader.listenTo(`user:${identity.userKey}`);
     const pulse = pulseOf(identity);
     await reader.begin(after, (cursor) => {
       accept();

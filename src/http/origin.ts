@@ -1,6 +1,11 @@
 import type { NextFunction, Request, Response } from 'express';
 import { Refusal } from '../chat/refusals.ts';
-import { type Authority, isSame } from './authority.ts';
+import type { SiteName } from '../chat/sites.ts';
+import type { SiteBook } from '../log/site-book.ts';
+import type { Authority } from './authority.ts';
+import { bearerOf } from './bearer.ts';
+import { whenReachable } from './reachable.ts';
+import { isSame } from './same.ts';
 
 /** Whose pages may send requests that change something. */
 export interface OriginPolicy {
@@ -8,28 +13,65 @@ export interface OriginPolicy {
   readonly allowedOrigins: readonly string[];
 }
 
+/** What is needed to judge an origin. */
+export interface OriginJudges {
+  readonly config: OriginPolicy;
+  readonly authority: Authority;
+  readonly sites: Pick<SiteBook, 'get'>;
+}
+
 /**
- * Lets a POST in only from the site's own pages. JSON without `Origin` and `Sec-Fetch-Site` comes from no browser of
- * today and passes (curl, bots); a form needs a matching `Origin` or the form token of its session.
+ * Lets a POST in only from the service's own pages and those of the site that it is for. JSON without `Origin` and
+ * `Sec-Fetch-Site` comes from no browser of today and passes (curl, bots); a form needs a matching `Origin` or the form
+ * token of its session. What carries a token needs neither: no other page's browser adds that by itself.
  * Refusal: `origin_refused`.
  */
-export function checkOrigin(policy: OriginPolicy, authority: Authority) {
-  return (req: Request, _res: Response, next: NextFunction): void => {
-    if (req.method !== 'POST') return next();
-    if (refuseOtherSites(req, policy) === 'own') return next();
+export function checkOrigin({ config, authority, sites }: OriginJudges) {
+  return async (req: Request, _res: Response, next: NextFunction): Promise<void> => {
+    if (req.method !== 'POST' || isBearersOwn(req)) return next();
+    const origin = req.get('origin');
+    if (origin !== undefined && !isOwn(origin, req, config) && !isAllowed(origin, config)) {
+      const { site } = authority.ticketOf(req);
+      if (await isOfSite(origin, site, sites)) return next();
+      throw foreign(origin);
+    }
+    if (refuseOtherSites(req, config) === 'own') return next();
     if (!req.is('application/x-www-form-urlencoded') || carriesFormToken(req, authority)) return next();
     throw refusal('a form needs an Origin header or the formToken of its session');
   };
 }
 
+/** Log-ins are none of those: whoever sends one may want to be taken for somebody else. */
+function isBearersOwn(req: Request): boolean {
+  return req.path !== '/session' && bearerOf(req) !== undefined;
+}
+
 /**
- * Lets an upgrade in only from the site's own pages: a browser sends cookies with any page's WebSocket, and always its
- * `Origin`; what has none is no browser. [spec] RFC 6455, 10.2. Refusal: `origin_refused`.
+ * Refuses claims from a page of neither the site nor the service itself, be it allowed to post or not: nobody is logged
+ * in as another by it. Refusal: `origin_refused`.
  */
-export function checkUpgradeOrigin(req: Request, policy: OriginPolicy): void {
+export async function checkClaimsOrigin(
+  req: Request,
+  site: SiteName,
+  { config, sites }: OriginJudges,
+): Promise<void> {
   const origin = req.get('origin');
-  if (origin !== undefined && !isOwn(origin, req, policy))
-    throw refusal('WebSockets from that page aren’t let in');
+  if (origin === undefined || isOwn(origin, req, config) || (await isOfSite(origin, site, sites))) return;
+  throw foreign(origin);
+}
+
+/**
+ * Lets an upgrade in only from the service's own pages and those of its site: a browser sends cookies with any page's
+ * WebSocket, and always its `Origin`; what has none is no browser. [spec] RFC 6455, 10.2. Refusal: `origin_refused`.
+ */
+export async function checkUpgradeOrigin(
+  req: Request,
+  { config, authority, sites }: OriginJudges,
+): Promise<void> {
+  const origin = req.get('origin');
+  if (origin === undefined || isOwn(origin, req, config) || isAllowed(origin, config)) return;
+  if (await isOfSite(origin, authority.ticketOf(req).site, sites)) return;
+  throw refusal('WebSockets from that page aren’t let in');
 }
 
 /**
@@ -40,10 +82,8 @@ export function refuseOtherSites(req: Request, policy: OriginPolicy): 'own' | 'u
   const origin = req.get('origin');
   const fetchSite = req.get('sec-fetch-site');
   if (origin !== undefined) {
-    if (isOwn(origin, req, policy)) return 'own';
-    throw refusal(
-      `requests from ${origin === 'null' ? 'a page without an origin' : 'that origin'} aren’t let in`,
-    );
+    if (isOwn(origin, req, policy) || isAllowed(origin, policy)) return 'own';
+    throw foreign(origin);
   }
   if (fetchSite !== undefined && fetchSite !== 'same-origin' && fetchSite !== 'none') {
     throw refusal('requests from another site aren’t let in');
@@ -55,9 +95,28 @@ function refusal(why: string): Refusal {
   return new Refusal('origin_refused', `Refused: ${why}.`);
 }
 
-function isOwn(origin: string, req: Request, { publicUrl, allowedOrigins }: OriginPolicy): boolean {
+function foreign(origin: string): Refusal {
+  return refusal(
+    `requests from ${origin === 'null' ? 'a page without an origin' : 'that origin'} aren’t let in`,
+  );
+}
+
+/** Whether a site lists an origin as its own; `null` is listed by none. */
+export async function isOfSite(
+  origin: string,
+  site: SiteName,
+  sites: Pick<SiteBook, 'get'>,
+): Promise<boolean> {
+  return (await whenReachable(sites.get(site)))?.origins.includes(origin) === true;
+}
+
+function isAllowed(origin: string, { allowedOrigins }: OriginPolicy): boolean {
+  return allowedOrigins.includes(origin);
+}
+
+/** Whether a page of the service itself sends this. */
+export function isOwn(origin: string, req: Request, { publicUrl }: Pick<OriginPolicy, 'publicUrl'>): boolean {
   if (origin === 'null') return false;
-  if (allowedOrigins.includes(origin)) return true;
   if (publicUrl !== undefined) return origin === new URL(publicUrl).origin;
   const host = req.get('host');
   // The scheme isn't compared: behind a proxy that ends TLS this service sees http where the page has https.

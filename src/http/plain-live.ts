@@ -2,7 +2,7 @@ import type { Request, Response } from 'express';
 import { formatCursor, parseCursor } from '../chat/cursors.ts';
 import { compareIds } from '../chat/ids.ts';
 import { Refusal } from '../chat/refusals.ts';
-import { parseRoomName, type RoomKey, type RoomName, roomKey } from '../chat/rooms.ts';
+import { parseRoomName, type RoomKey, type RoomName } from '../chat/rooms.ts';
 import type { Ending } from '../delivery/reader.ts';
 import { confirmStream, isNonce } from './confirm.ts';
 import { enterLasting, newNonce } from './lasting.ts';
@@ -11,6 +11,7 @@ import { head, html, type Markup, wayUp } from './plain-html.ts';
 import { LiveSink } from './plain-sink.ts';
 import { whenReachable } from './reachable.ts';
 import { numberOf, parametersOf } from './reading-request.ts';
+import { openRoom } from './rights.ts';
 import type { Service, Shard } from './service.ts';
 
 /** A browser that was told of the first picture has asked for it by then; else something holds the response back. */
@@ -48,9 +49,10 @@ export function showLive(service: Service, printer: EntryPrinter) {
     const asked = askedOf(req);
     const up = wayUp(req.path);
     const ticket = authority.ticketOf(req);
-    const { site, userKey, holder } = await authority.identify(ticket);
+    const identity = await authority.identify(ticket);
+    const { site, userKey, holder } = identity;
     const { delivery, history, rooms } = service.shardOf(site);
-    const key = roomKey(site, asked.room);
+    const key = openRoom(identity, asked.room);
     const { title, n } = await whenReachable(rooms.view(key, userKey));
     const isProven = asked.was === undefined || (await whenReachable(leases.isConfirmed(asked.was, holder)));
     const short = asked.short > 0 ? asked.short : isProven ? 0 : 1;

@@ -2,9 +2,9 @@ import { randomBytes } from 'node:crypto';
 import type { Request, Response } from 'express';
 import { parseStreamId } from '../chat/ids.ts';
 import { Refusal } from '../chat/refusals.ts';
-import { parseRoomName, type RoomName, roomKey } from '../chat/rooms.ts';
+import { parseRoomName, type RoomName } from '../chat/rooms.ts';
 import { withoutCommand } from '../log/logger.ts';
-import type { Identity, Ticket } from './authority.ts';
+import { type Identity, known, type Ticket } from './authority.ts';
 import { beHere } from './being-here.ts';
 import type { EntryPrinter } from './plain-entries.ts';
 import { logInForm, logOutForm, membershipForm, postForm, type Typed } from './plain-forms.ts';
@@ -20,8 +20,8 @@ import {
 import { giveFormToken } from './plain-token.ts';
 import { whenReachable } from './reachable.ts';
 import { parametersOf } from './reading-request.ts';
+import { mayEnter, openRoom } from './rights.ts';
 import type { Service } from './service.ts';
-import { known } from './sessions.ts';
 
 const PAGE_MESSAGES = 50;
 const LISTED_ROOMS = 200;
@@ -58,9 +58,11 @@ export async function answerRoom(
   const token = giveFormToken(authority, ticket, req, res);
   res.status(outcome.status ?? 200);
   if (identity === undefined) {
-    const form = service.logInSession
-      ? logInForm(view, token, outcome.typed)
-      : html`<p>Log in on the site that this chat belongs to.</p>`;
+    const { guests } = await whenReachable(service.sites.mustGet(ticket.site));
+    const form =
+      service.logInSession && guests === 'allowed'
+        ? logInForm(view, token, outcome.typed)
+        : html`<p>Log in on the site that this chat belongs to.</p>`;
     send(
       res,
       html`${head({ title: 'Log in · Throughline', up: view.up, kind: 'page' })}<header><h1>Throughline</h1></header>
@@ -154,7 +156,7 @@ function viewOf(req: Request): View {
 async function load(service: Service, ticket: Ticket, identity: Identity, view: View): Promise<Shown> {
   const { site, userKey } = identity;
   const { rooms, history, presence } = service.shardOf(site);
-  const key = roomKey(site, view.room);
+  const key = openRoom(identity, view.room);
   const before = view.before === undefined ? undefined : parseStreamId(view.before);
   if (view.before !== undefined && before === undefined)
     throw new Refusal('invalid_field', 'before must be an id.', { field: 'before' });
@@ -167,7 +169,9 @@ async function load(service: Service, ticket: Ticket, identity: Identity, view: 
       presence.list(key),
     ]),
   );
-  return { room, rooms: list, history: page, people };
+  const open = list.rooms.filter((other) => mayEnter(identity, other.room));
+  const hidden = list.rooms.length - open.length;
+  return { room, rooms: { rooms: open, count: list.count - hidden }, history: page, people };
 }
 
 /** The page is shown to whoever comes and goes too fast as well. */

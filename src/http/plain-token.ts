@@ -2,7 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { parseCookie } from 'cookie';
 import type { Request, Response } from 'express';
 import { Refusal } from '../chat/refusals.ts';
-import { type Authority, isSame, type Ticket } from './authority.ts';
+import type { Authority, Ticket } from './authority.ts';
+import { isSame } from './same.ts';
 
 const FORM_COOKIE = 'throughline.form';
 

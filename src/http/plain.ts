@@ -1,7 +1,7 @@
 import type { NextFunction, Request, Response } from 'express';
 import { parseDraft } from '../chat/messages.ts';
 import type { Refusal } from '../chat/refusals.ts';
-import { LOBBY, parseRoomName, type RoomName, roomKey } from '../chat/rooms.ts';
+import { LOBBY, parseRoomName, type RoomName } from '../chat/rooms.ts';
 import { parseGuestLogIn } from '../chat/users.ts';
 import { refuseOtherSites } from './origin.ts';
 import type { EntryPrinter } from './plain-entries.ts';
@@ -12,6 +12,7 @@ import { answerBare, answerRoom, answerWords } from './plain-page.ts';
 import { needFormToken } from './plain-token.ts';
 import { post } from './post-message.ts';
 import { toRefusal } from './refuse.ts';
+import { openRoom } from './rights.ts';
 import { setMembership } from './rooms.ts';
 import type { Service } from './service.ts';
 import { enterAsGuest, leave } from './sessions.ts';
@@ -58,7 +59,7 @@ export function postByForm(service: Service, printer: EntryPrinter) {
 export function changeMembershipByForm(service: Service, printer: EntryPrinter, change: 'join' | 'leave') {
   return form(service, printer, async (req, res, room) => {
     const identity = await service.authority.identify(service.authority.ticketOf(req));
-    await setMembership(service, identity, roomKey(identity.site, room), change);
+    await setMembership(service, identity, openRoom(identity, room), change);
     goToRoom(req, res, change === 'leave' ? '?left=1' : '');
   });
 }
@@ -150,6 +151,8 @@ function wordsOf({ code, message, details }: Refusal): string {
       return 'The service can’t be reached right now. Nothing was sent; try again in a moment.';
     case 'unsure':
       return 'It isn’t certain whether that arrived. Send it again: it won’t stand there twice.';
+    case 'room_forbidden':
+      return 'This room isn’t open to you.';
     case 'room_not_found':
       return 'There is no such room.';
     case 'not_found':

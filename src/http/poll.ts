@@ -6,12 +6,13 @@ import type { CarrierName } from '../delivery/counts.ts';
 import type { Frame } from '../delivery/frame.ts';
 import type { Ending, Reader, Sink } from '../delivery/reader.ts';
 import type { Run } from '../delivery/run.ts';
-import { isStillKnown } from './authority.ts';
 import { beHere } from './being-here.ts';
 import { startDrip } from './drip.ts';
+import { hearOf } from './lasting.ts';
 import { whenReachable } from './reachable.ts';
 import { parseReading } from './reading-request.ts';
 import { toRefusal } from './refuse.ts';
+import { mayStillRead, mustEnterAll } from './rights.ts';
 import type { Service } from './service.ts';
 import { byeFrame } from './stream-sink.ts';
 
@@ -94,15 +95,16 @@ export function poll(service: Service) {
         rooms: keys,
         addresses: ticket.addresses,
         sink,
-        isAllowed: () => isStillKnown(authority, ticket),
+        isAllowed: () => mayStillRead(authority, ticket, keys),
       });
       res.once('close', () => {
         stop();
         reader?.end();
       });
       const identity = await authority.identify(ticket);
+      hearOf(service, reader, identity);
+      mustEnterAll(identity, keys);
       await whenReachable(rooms.mustExist(keys));
-      reader.listenTo(`user:${identity.userKey}`);
       beHere(service, ticket, identity, keys).catch((error: unknown) => void toRefusal(error, log));
       await reader.begin(asked.after, () => {
         hasBegun = true;

@@ -2,9 +2,10 @@ import type { Request, Response } from 'express';
 import { idTime, type StreamId } from '../chat/ids.ts';
 import { type Draft, parseDraft } from '../chat/messages.ts';
 import { Refusal } from '../chat/refusals.ts';
-import { parseRoomName, type RoomName, roomKey } from '../chat/rooms.ts';
+import { parseRoomName, type RoomName } from '../chat/rooms.ts';
 import { withoutCommand } from '../log/logger.ts';
 import type { Ticket } from './authority.ts';
+import { openRoom } from './rights.ts';
 import type { Service } from './service.ts';
 
 /**
@@ -30,9 +31,11 @@ export async function post(
   const identity = await authority.identify(ticket);
   if (draft.user !== undefined && draft.user !== identity.user.id)
     throw new Refusal('other_user', 'Somebody else is logged in than who wrote this.', { field: 'user' });
+  const key = openRoom(identity, room);
   const { site, userKey, user } = identity;
-  const posted = await shardOf(site).appender.post(roomKey(site, room), userKey, user, draft);
+  const posted = await shardOf(site).appender.post(key, userKey, user, draft);
   counts.posts[posted.isNew ? 'accepted' : 'repeated']++;
+  if (posted.isNew) counts.postsBy[user.guest ? 'guest' : 'known']++;
   authority
     .renew(ticket, identity)
     .catch((error) => log.warn({ err: withoutCommand(error) }, 'a session wasn’t renewed'));

@@ -1,14 +1,17 @@
 import type { Request, Response } from 'express';
-import { parseRoomDraft, parseRoomName, type RoomKey, roomKey } from '../chat/rooms.ts';
+import { parseRoomDraft, parseRoomName, type RoomKey } from '../chat/rooms.ts';
 import type { Identity } from './authority.ts';
 import { whenReachable } from './reachable.ts';
+import { mayEnter, openRoom } from './rights.ts';
 import type { Service } from './service.ts';
 
-/** `GET /api/rooms`: all rooms of the site, by name. */
+/** `GET /api/rooms`: all rooms of the site that are open to one, by name. */
 export function listRooms({ authority, shardOf }: Service) {
   return async (req: Request, res: Response): Promise<void> => {
-    const { site, userKey } = await authority.identify(authority.ticketOf(req));
-    res.json({ rooms: await whenReachable(shardOf(site).rooms.list(site, userKey)) });
+    const identity = await authority.identify(authority.ticketOf(req));
+    const { site, userKey } = identity;
+    const all = await whenReachable(shardOf(site).rooms.list(site, userKey));
+    res.json({ rooms: all.filter(({ room }) => mayEnter(identity, room)) });
   };
 }
 
@@ -16,8 +19,9 @@ export function listRooms({ authority, shardOf }: Service) {
 export function tellRoom({ authority, shardOf }: Service) {
   return async (req: Request, res: Response): Promise<void> => {
     const room = parseRoomName(req.params['room']);
-    const { site, userKey } = await authority.identify(authority.ticketOf(req));
-    res.json(await whenReachable(shardOf(site).rooms.view(roomKey(site, room), userKey)));
+    const identity = await authority.identify(authority.ticketOf(req));
+    const key = openRoom(identity, room);
+    res.json(await whenReachable(shardOf(identity.site).rooms.view(key, identity.userKey)));
   };
 }
 
@@ -28,9 +32,9 @@ export function createRoom({ authority, shardOf, pace }: Service) {
     const ticket = authority.ticketOf(req);
     const identity = await authority.identify(ticket);
     const { site, userKey, untilMs } = identity;
+    const key = openRoom(identity, room);
     await pace.count(userKey);
     const { rooms } = shardOf(site);
-    const key = roomKey(site, room);
     await whenReachable(rooms.create(site, room, title, identity.user.id));
     await whenReachable(rooms.join(key, userKey, untilMs));
     res.status(201).json(await whenReachable(rooms.view(key, userKey)));
@@ -42,7 +46,7 @@ export function changeMembership(service: Service, change: 'join' | 'leave') {
   return async (req: Request, res: Response): Promise<void> => {
     const room = parseRoomName(req.params['room']);
     const identity = await service.authority.identify(service.authority.ticketOf(req));
-    const key = roomKey(identity.site, room);
+    const key = openRoom(identity, room);
     await setMembership(service, identity, key, change);
     res.json(await whenReachable(service.shardOf(identity.site).rooms.view(key, identity.userKey)));
   };

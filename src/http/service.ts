@@ -4,6 +4,7 @@ import type { Counts } from '../delivery/counts.ts';
 import type { Delivery } from '../delivery/delivery.ts';
 import type { Appender } from '../log/append.ts';
 import type { DoctorCounts } from '../log/doctor-counts.ts';
+import type { KnownUsers } from '../log/known-users.ts';
 import type { Leases } from '../log/leases.ts';
 import type { Log } from '../log/logger.ts';
 import type { Names } from '../log/names.ts';
@@ -12,9 +13,11 @@ import type { Presence } from '../log/presence.ts';
 import type { LogReader } from '../log/read.ts';
 import type { RoomBook } from '../log/room-book.ts';
 import type { SiteBook } from '../log/site-book.ts';
-import type { Authority } from './authority.ts';
+import type { Authority, Bearers } from './authority.ts';
 import type { ProbePlaces } from './doctor-places.ts';
+import type { GuestWatch } from './guest-watch.ts';
 import type { OpenConnections } from './open-connections.ts';
+import type { JwtVerifier } from './verify-jwt.ts';
 
 /** What is kept and told of a site, together with the other sites that lie in the same shard. */
 export interface Shard {
@@ -22,6 +25,7 @@ export interface Shard {
   readonly history: LogReader;
   readonly rooms: RoomBook;
   readonly names: Names;
+  readonly knownUsers: KnownUsers;
   readonly presence: Presence;
   readonly delivery: Delivery;
 }
@@ -43,6 +47,10 @@ export interface Service {
   /** What all shards of this process have done. */
   readonly counts: Counts;
   readonly authority: Authority;
+  /** Undefined where a host application's own log-in is used. */
+  readonly bearers: Bearers | undefined;
+  readonly jwts: JwtVerifier;
+  readonly guestWatch: GuestWatch;
   /** The doctor's: places for its probes, and counts of what it found. */
   readonly probes: ProbePlaces;
   readonly doctorCounts: DoctorCounts;

@@ -1,16 +1,20 @@
 import { randomBytes } from 'node:crypto';
 import type { Request, Response } from 'express';
+import { parseExchange } from '../chat/claims.ts';
 import { Refusal } from '../chat/refusals.ts';
-import { parseGuestLogIn, type User } from '../chat/users.ts';
+import { newGuest, parseGuestLogIn, type User } from '../chat/users.ts';
 import { refusalOf } from '../log/unreachable.ts';
 import {
   cookieNameOf,
   type Identity,
+  known,
   type StoredSession,
   sessionAddress,
   type Ticket,
   userKeyOf,
 } from './authority.ts';
+import { isBearerSid } from './bearer.ts';
+import { exchangeClaims } from './exchange-claims.ts';
 import { whenReachable } from './reachable.ts';
 import type { Service } from './service.ts';
 
@@ -25,11 +29,13 @@ export function tellSession({ authority }: Service) {
 }
 
 /**
- * `POST /api/session {name}`: logs a guest in under a name that nobody else bears, with a session id made anew.
+ * `POST /api/session {claims, token?}`: logs in whom a host site vouches for; see `exchange-claims.ts`. `{name}`: logs a guest in under a name that nobody else bears, with a session id made anew.
  * A session that the same browser had before ends. Refusals: `invalid_field`, `name_taken`, `guests_refused`.
  */
 export function logIn(service: Service) {
   return async (req: Request, res: Response): Promise<void> => {
+    const exchange = parseExchange(req.body);
+    if (exchange !== undefined) return exchangeClaims(service, req, res, exchange);
     const { name } = parseGuestLogIn(req.body ?? {});
     const { user, ticket } = await enterAsGuest(service, req, name);
     res.status(201).json({ user, formToken: service.authority.formTokenOf(ticket) });
@@ -50,21 +56,39 @@ export async function enterAsGuest(
     throw new Refusal('guests_refused', 'Only users of the site itself may log in here.');
   }
   const previous = await known(authority.identify(before));
-  const user: User = { id: `guest-${randomBytes(9).toString('base64url')}`, name, guest: true };
+  const user = newGuest(name, randomBytes(9).toString('base64url'));
   const userKey = userKeyOf(site, user);
   if (!(await whenReachable(names.reserve(site, name, userKey, previous?.userKey)))) {
     throw new Refusal('name_taken', 'Somebody else here has this name already.', { field: 'name' });
   }
+  let ticket: Ticket;
   try {
-    await settled((done) => req.session.regenerate(done));
-    Object.assign(req.session, { site, user } satisfies StoredSession);
-    await settled((done) => req.session.save(done));
+    ticket = await openSession(req, before, { site, user, iat: Math.floor(Date.now() / 1000) });
   } catch (error) {
     await names.release(site, name, userKey).catch(() => {});
-    throw refusalOf(error, 'unsent');
+    throw error;
   }
   if (previous !== undefined) await end(service, before, previous);
-  return { user, ticket: { ...before, sid: req.sessionID, addresses: [sessionAddress(req.sessionID)] } };
+  service.counts.logIns.guest++;
+  return { user, ticket };
+}
+
+/** Gives the browser a session with an id made anew. */
+export async function openSession(req: Request, before: Ticket, session: StoredSession): Promise<Ticket> {
+  try {
+    await settled((done) => req.session.regenerate(done));
+    Object.assign(req.session, session);
+    await settled((done) => req.session.save(done));
+  } catch (error) {
+    throw refusalOf(error, 'unsent');
+  }
+  return { ...before, sid: req.sessionID, addresses: [sessionAddress(req.sessionID)] };
+}
+
+/** Changes what the browser's session says. */
+export async function changeSession(req: Request, session: StoredSession): Promise<void> {
+  Object.assign(req.session, session);
+  await whenReachable(settled((done) => req.session.save(done)));
 }
 
 /** `POST /api/session/end`: logs out; open streams and polls of the session end on every process. Safe to repeat. */
@@ -84,11 +108,12 @@ export async function leave(service: Service, req: Request, res: Response): Prom
     if (identity !== undefined) await whenReachable(settled((done) => req.sessionStore.destroy(sid, done)));
     await end(service, ticket, identity);
   }
-  res.clearCookie(cookieNameOf(site), { path: req.session.cookie.path ?? '/' });
+  if (sid === undefined || !isBearerSid(sid))
+    res.clearCookie(cookieNameOf(site), { path: req.session.cookie.path ?? '/' });
 }
 
 /** Tells every process that the session has ended, and gives back what it held. */
-async function end(
+export async function end(
   { authority, shardOf }: Service,
   { site, sid }: Ticket,
   identity: Identity | undefined,
@@ -99,19 +124,12 @@ async function end(
     await appender.announce(sessionAddress(sid), 'session-end');
   }
   if (identity === undefined) return;
-  await whenReachable(names.release(identity.site, identity.user.name, identity.userKey));
-  await whenReachable(rooms.forget(identity.userKey));
-  await whenReachable(presence.drop(identity.userKey));
-}
-
-/** Nobody instead of the refusal `no_session`. */
-export async function known(identity: Promise<Identity>): Promise<Identity | undefined> {
-  try {
-    return await identity;
-  } catch (error) {
-    if (error instanceof Refusal && error.code === 'no_session') return undefined;
-    throw error;
+  // What a host's user is a member of stays, for the other sessions and for the next.
+  if (identity.user.guest) {
+    await whenReachable(names.release(identity.site, identity.user.name, identity.userKey));
+    await whenReachable(rooms.forget(identity.userKey));
   }
+  await whenReachable(presence.drop(identity.userKey));
 }
 
 function settled(call: (done: (error?: unknown) => void) => void): Promise<void> {

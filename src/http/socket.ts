@@ -6,27 +6,31 @@ import { Refusal } from '../chat/refusals.ts';
 import type { Reader } from '../delivery/reader.ts';
 import { withoutCommand } from '../log/logger.ts';
 import type { Ticket } from './authority.ts';
-import { type Confirmation, confirmStream, parseSocketConfirmation } from './confirm.ts';
+import { type ClientWord, confirmStream, parseClientWord } from './confirm.ts';
 import { declineUpgrade } from './decline-upgrade.ts';
 import { probeSocket } from './doctor-socket.ts';
-import { enterLasting, lastingAskedOf } from './lasting.ts';
+import { type Asked, enterLasting, lastingAskedOf } from './lasting.ts';
 import { checkUpgradeOrigin } from './origin.ts';
+import { queryOf } from './reading-request.ts';
 import { toRefusal } from './refuse.ts';
 import { logAtClose } from './request-log.ts';
 import type { Service } from './service.ts';
 import { SocketSink } from './socket-sink.ts';
+import { FLUSH_BYE_MS } from './stream-sink.ts';
 
 const MAX_CLIENT_FRAME_BYTES = 4096;
 const CONFIRMATION_EVERY_MS = 1000;
 /** [spec] RFC 6455, 7.4.1. */
-const CLOSE = { unacceptable: 1003, malformed: 1007 };
+const CLOSE = { goingAway: 1001, unacceptable: 1003, malformed: 1007, refused: 1008 };
+const TOKEN_WITHIN_MS = 5000;
 
 /** What a server's `upgrade` event calls. */
 export type TakeUpgrade = (req: IncomingMessage, socket: Duplex, head: Buffer) => void;
 
 /**
  * `GET /api/socket`: the stream as a WebSocket, each event one text frame of JSON, with `cursor` where the stream has `id:`.
- * What is refused is answered before the upgrade, in HTTP. Of the client only confirmations are heard.
+ * What is refused is answered before the upgrade, in HTTP. Of the client only confirmations are heard. With `token=1`
+ * its first frame must be its token, and what is then refused is told by `bye` and the close.
  */
 export function takeUpgrades(service: Service): TakeUpgrade {
   const { config, counts, log } = service;
@@ -44,10 +48,10 @@ export function takeUpgrades(service: Service): TakeUpgrade {
   const take = async (req: Request, socket: Duplex, head: Buffer): Promise<void> => {
     switch (config.websocket === 'on' ? ownPathOf(req, config) : undefined) {
       case '/api/socket':
-        checkUpgradeOrigin(req, config);
+        await checkUpgradeOrigin(req, service);
         return openSocket(service, upgrader, req, socket, head);
       case '/api/doctor/socket':
-        checkUpgradeOrigin(req, config);
+        await checkUpgradeOrigin(req, service);
         return probeSocket(service, upgrader, req, socket, head);
       default:
         throw new Refusal('not_found', 'Nothing can be upgraded here.');
@@ -83,17 +87,17 @@ async function openSocket(
   const { config, authority } = service;
   const ticket = authority.ticketOf(req);
   const asked = lastingAskedOf(req, ticket, config);
+  if (queryOf(req).get('token') === '1') {
+    const webSocket = upgraded(upgrader, req, socket, head);
+    return openByToken(service, webSocket, socket, { ticket, asked });
+  }
   const sink = new SocketSink(socket, config.stallMs);
   const { reader, begin } = enterLasting(service, ticket, sink, asked);
   let webSocket: WebSocket | undefined;
   socket.once('close', () => reader.end());
   try {
     await begin(() => {
-      upgrader.handleUpgrade(req, socket, head, (accepted) => {
-        webSocket = accepted;
-      });
-      if (webSocket === undefined)
-        throw new Refusal('malformed_body', 'The request is no handshake of a WebSocket.');
+      webSocket = upgraded(upgrader, req, socket, head);
       sink.accept(webSocket);
       listen(service, webSocket, socket, { reader, ticket });
     });
@@ -102,6 +106,76 @@ async function openSocket(
     reader.end();
     if (webSocket === undefined) throw error;
     service.log.error({ err: withoutCommand(error) }, 'a WebSocket failed; it was ended');
+  }
+}
+
+/** Refusal: `malformed_body`. */
+function upgraded(upgrader: WebSocketServer, req: Request, socket: Duplex, head: Buffer): WebSocket {
+  let webSocket: WebSocket | undefined;
+  upgrader.handleUpgrade(req, socket, head, (accepted) => {
+    webSocket = accepted;
+  });
+  if (webSocket === undefined)
+    throw new Refusal('malformed_body', 'The request is no handshake of a WebSocket.');
+  return webSocket;
+}
+
+/** Waits for the token, which no URL may hold, and goes on as its user. */
+async function openByToken(
+  service: Service,
+  webSocket: WebSocket,
+  socket: Duplex,
+  { ticket: asked, asked: reading }: { readonly ticket: Ticket; readonly asked: Asked },
+): Promise<void> {
+  const { authority, config, counts, log } = service;
+  const say = (code: string, closeCode: number): void => {
+    if (webSocket.readyState === webSocket.OPEN) webSocket.send(JSON.stringify({ kind: 'bye', code }));
+    webSocket.close(closeCode, code);
+    setTimeout(() => socket.destroy(), FLUSH_BYE_MS).unref();
+  };
+  let reader: Reader | undefined;
+  webSocket.on('error', () => reader?.end());
+  try {
+    const token = await tokenSaid(webSocket);
+    const ticket = token === undefined ? undefined : authority.withToken(asked, token);
+    if (ticket === undefined)
+      throw new Refusal('no_session', 'The first frame must be {"kind": "token", …}.');
+    const sink = new SocketSink(socket, config.stallMs);
+    const lasting = enterLasting(service, ticket, sink, reading);
+    reader = lasting.reader;
+    socket.once('close', () => lasting.reader.end());
+    sink.accept(webSocket);
+    await lasting.begin(() => listen(service, webSocket, socket, { reader: lasting.reader, ticket }));
+  } catch (error) {
+    reader?.end();
+    const { code, status } = toRefusal(error, log);
+    counts.refusals[code]++;
+    say(code, status < 500 ? CLOSE.refused : CLOSE.goingAway);
+  }
+}
+
+/** The token of the first frame; undefined if none came in time. */
+function tokenSaid(webSocket: WebSocket): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => resolve(undefined), TOKEN_WITHIN_MS);
+    webSocket.once('close', () => {
+      clearTimeout(timer);
+      resolve(undefined);
+    });
+    webSocket.once('message', (data: RawData, isBinary) => {
+      clearTimeout(timer);
+      const word = isBinary ? undefined : wordOf(data);
+      resolve(word?.kind === 'token' ? word.token : undefined);
+    });
+  });
+}
+
+/** Undefined for what isn't understood. */
+function wordOf(data: RawData): ClientWord | undefined {
+  try {
+    return parseClientWord(String(data));
+  } catch {
+    return undefined;
   }
 }
 
@@ -120,20 +194,16 @@ function listen(
   webSocket.on('error', () => reader.end());
   webSocket.on('message', (data: RawData, isBinary) => {
     if (isBinary) return close(CLOSE.unacceptable, 'text only');
-    let confirmation: Confirmation;
-    try {
-      confirmation = parseSocketConfirmation(String(data));
-    } catch {
-      return close(CLOSE.malformed, 'confirmations only');
-    }
+    const word = wordOf(data);
+    if (word?.kind !== 'confirm') return close(CLOSE.malformed, 'confirmations only');
     // What came on this socket says nothing of a host's log-out since: only a request of its own does.
     if (!service.authority.isTicketLasting) return;
     const now = performance.now();
     if (now - confirmedAt < CONFIRMATION_EVERY_MS || reader.ended) return;
     confirmedAt = now;
-    confirmStream(service, ticket, confirmation).catch((error: unknown) => {
+    confirmStream(service, ticket, word.confirmation).catch((error: unknown) => {
       const { code } = toRefusal(error, service.log);
-      if (code === 'no_session') reader.end({ code: 'session_ended' });
+      if (code === 'no_session' || code === 'guests_refused') reader.end({ code: 'session_ended' });
     });
   });
   const close = (code: number, why: string): void => {

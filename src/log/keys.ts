@@ -13,11 +13,13 @@
  * tl:{0}:here:<site>/<room>             hash     user -> the user's JSON: who was told to be here
  * tl:{0}:presence-due                   zset     room -> earliest lease end in it
  * tl:{0}:whereabouts:<user>             zset     room the user is here in -> end of the latest lease
- * tl:{0}:name:<site>:<folded name>      string   the guest who bears it, for the session's life
+ * tl:{0}:name:<site>:<folded name>      string   the guest who bears it, for the session's life; `*`: a known user
+ * tl:{0}:known:<user>                   string   iat and JSON of the newest claims: user, rooms; lives longer than the sessions
+ * tl:{0}:revoked:<user>                 string   seconds: claims and sessions of up to then hold no longer
  * tl:{0}:pace:<user>                    string   posts of the last second; tl:{0}:pace-burst:<user>: beyond those, of the last minute
  * tl:{0}:doctor                         hash     reports, carrier:…, proxy:…, <carrier>:<verdict> -> how often  what browsers' doctors found
  * tl:shards                             string   how many shards there are, stored at the first start
- * tl:sites                              hash     site -> its JSON              title, origins, guests, keys
+ * tl:sites                              hash     site -> its JSON              title, origins, guests, keys, jwt
  * tl:lease:<nonce>                      string   a stream confirmed by its client, expires
  * tl:pace:…                             string   rate-limiter-flexible's counters
  * tl:secret                             string   the session secret, where none is configured
@@ -35,7 +37,7 @@ import type { SiteName } from '../chat/sites.ts';
 export type UserKey = `${string}/${string}`;
 
 /** Whom an entry is for. */
-export type Address = `room:${string}` | `user:${string}` | `session:${string}`;
+export type Address = `room:${string}` | `user:${string}` | `session:${string}` | `guests:${string}`;
 
 /** Spells the keys of one namespace: those of one of its shards, and those that are of none. */
 export class Keys {
@@ -114,6 +116,14 @@ export class Keys {
 
   name(site: SiteName, foldedName: string): string {
     return `${this.#shard}:name:${site}:${foldedName}`;
+  }
+
+  user(user: UserKey): string {
+    return `${this.#shard}:known:${user}`;
+  }
+
+  revoked(user: UserKey): string {
+    return `${this.#shard}:revoked:${user}`;
   }
 
   lease(nonce: string): string {

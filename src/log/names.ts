@@ -18,7 +18,14 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) 
 return 0
 `);
 
-/** The display names that guests bear: each belongs to one of them at a time, for as long as the session lives. */
+/** Who holds the names of known users, whom their host site lets share them; no user's key. */
+const KNOWN = '*';
+const KNOWN_LIFE_MS = 365 * 24 * 60 * 60 * 1000;
+
+/**
+ * The display names that guests bear: each belongs to one of them at a time, for as long as the session lives. Those of
+ * users whom a host site vouches for are no guest's, for a year after they were last seen.
+ */
 export class Names {
   readonly #redis: RedisClient;
   readonly #keys: Keys;
@@ -37,6 +44,11 @@ export class Names {
   async reserve(site: SiteName, name: string, user: UserKey, from: UserKey | undefined): Promise<boolean> {
     const key = this.#keys.name(site, foldName(name));
     return (await reserveScript.run(this.#redis, [key], [user, this.#lifeMs, from ?? ''])) === 1;
+  }
+
+  /** No guest may take the name from now on. */
+  async keepForKnown(site: SiteName, name: string): Promise<void> {
+    await this.#redis.set(this.#keys.name(site, foldName(name)), KNOWN, 'PX', KNOWN_LIFE_MS);
   }
 
   /** Frees a name, if it is still the user's. */

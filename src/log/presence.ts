@@ -83,7 +83,7 @@ export class Presence {
   async #renew(
     rooms: readonly RoomKey[],
     userKey: UserKey,
-    { id, name, guest }: User,
+    user: User,
     mayCome: boolean,
   ): Promise<RoomKey[]> {
     const { leaseMs } = this.#options;
@@ -95,7 +95,7 @@ export class Presence {
       ],
       [
         userKey,
-        JSON.stringify({ id, name, guest }),
+        JSON.stringify(user),
         leaseMs,
         leaseMs + Math.max(leaseMs, MIN_KEEP_MS),
         mayCome ? 1 : 0,

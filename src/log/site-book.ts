@@ -1,3 +1,4 @@
+import { createPublicKey } from 'node:crypto';
 import { Refusal } from '../chat/refusals.ts';
 import { MAIN_SITE, newSite, parseSite, type Site, type SiteName } from '../chat/sites.ts';
 import type { Keys } from './keys.ts';
@@ -50,8 +51,9 @@ export class SiteBook {
     return stored.sort((a, b) => (a.site < b.site ? -1 : 1));
   }
 
-  /** Stores a site, in place of what was said of it before. */
+  /** Stores a site, in place of what was said of it before. Refusal: `invalid_field`, where its public key is none. */
   async put(site: Site): Promise<void> {
+    mustBeKey(site.jwt?.publicKey);
     await this.#redis.hset(this.#keys.sites, site.site, JSON.stringify(site));
     this.#kept.delete(site.site);
     await this.#open(site.site);
@@ -108,5 +110,15 @@ function storedSite(json: string): Site {
     return parseSite(JSON.parse(json));
   } catch (error) {
     throw new Error('what Redis holds of a site can’t be read', { cause: error });
+  }
+}
+
+function mustBeKey(pem: string | undefined): void {
+  try {
+    if (pem !== undefined) createPublicKey(pem);
+  } catch {
+    throw new Refusal('invalid_field', 'jwt.publicKey must be a public key in PEM.', {
+      field: 'jwt.publicKey',
+    });
   }
 }

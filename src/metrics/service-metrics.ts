@@ -122,6 +122,18 @@ function addEdge(collectors: Collectors, { shards, counts, authority }: ServiceP
     () => counts.posts,
   );
   collectors.counterBy(
+    'throughline_posts_by_total',
+    'Posts appended, by who sent them: a user whom a host site vouches for (known), or a guest.',
+    'user',
+    () => counts.postsBy,
+  );
+  collectors.counterBy(
+    'throughline_log_ins_total',
+    'Log-ins: of known users by claims, each exchange counted, and of guests.',
+    'user',
+    () => counts.logIns,
+  );
+  collectors.counterBy(
     'throughline_refusals_total',
     'Requests refused, by code.',
     'code',

@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { isSame } from '../http/authority.ts';
 import { listen } from '../http/listen.ts';
+import { isSame } from '../http/same.ts';
 import type { Log } from '../log/logger.ts';
 import { EXPOSITION_TYPE } from './samples.ts';
 

@@ -92,10 +92,16 @@ const socket: Carrier = {
   saysHello: true,
   follow: (person, rooms, after) =>
     start(after, async (follower) => {
-      const query = new URLSearchParams({ rooms: rooms.join(','), ...(after && { after }) });
-      const webSocket = new WebSocket(person.address(`/api/socket?${query}`).replace(/^http/, 'ws'), {
-        headers: { Cookie: person.cookie },
+      const { token } = person;
+      const query = new URLSearchParams({
+        rooms: rooms.join(','),
+        ...(after && { after }),
+        ...(token && { token: '1' }),
       });
+      const webSocket = new WebSocket(person.address(`/api/socket?${query}`).replace(/^http/, 'ws'), {
+        headers: token ? {} : { Cookie: person.cookie },
+      });
+      if (token) webSocket.once('open', () => webSocket.send(JSON.stringify({ kind: 'token', token })));
       follower.signal.addEventListener('abort', () => webSocket.terminate());
       webSocket.on('message', (data) => {
         const { cursor, ...event } = JSON.parse(String(data)) as WireEvent & { cursor?: string };

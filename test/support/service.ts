@@ -30,12 +30,21 @@ export class Person {
   readonly cookie: string;
   readonly user: { id: string; name: string };
   readonly site: string;
+  /** In place of a cookie. */
+  readonly token: string | undefined;
 
-  private constructor(url: string, cookie: string, user: { id: string; name: string }, site: string) {
+  private constructor(
+    url: string,
+    cookie: string,
+    user: { id: string; name: string },
+    site: string,
+    token?: string,
+  ) {
     this.url = url;
     this.cookie = cookie;
     this.user = user;
     this.site = site;
+    this.token = token;
   }
 
   static async logIn(
@@ -50,6 +59,15 @@ export class Person {
     return new Person(url, cookie, user, site);
   }
 
+  /** Somebody whom a host site vouches for, by cookie or by token. */
+  static async byClaims(url: string, claims: string, site = 'main', token?: '1'): Promise<Person> {
+    const res = await Person.nobody(url, site).send('/api/session', { claims, ...(token && { token }) });
+    if (res.status !== 201) throw new Error(`log-in: ${res.status} ${await res.text()}`);
+    const told = (await res.json()) as { user: { id: string; name: string }; token?: string };
+    const cookie = res.headers.get('set-cookie')?.split(';')[0] ?? '';
+    return new Person(url, cookie, told.user, site, told.token);
+  }
+
   /** Somebody without a session. */
   static nobody(url: string, site = 'main'): Person {
     return new Person(url, '', { id: '', name: '' }, site);
@@ -57,7 +75,12 @@ export class Person {
 
   /** The same person, asking another process. */
   at(url: string): Person {
-    return new Person(url, this.cookie, this.user, this.site);
+    return new Person(url, this.cookie, this.user, this.site, this.token);
+  }
+
+  /** The headers that say who it is. */
+  get credentials(): Record<string, string> {
+    return this.token === undefined ? { Cookie: this.cookie } : { Authorization: `Bearer ${this.token}` };
   }
 
   /** The URL of a path, with the person's site. */
@@ -69,7 +92,7 @@ export class Person {
   get(path: string, init: RequestInit = {}): Promise<Response> {
     return fetch(this.address(path), {
       ...init,
-      headers: { Cookie: this.cookie, ...(init.headers as Record<string, string>) },
+      headers: { ...this.credentials, ...(init.headers as Record<string, string>) },
     });
   }
 

@@ -1,0 +1,83 @@
+import type { Claims } from '../chat/claims.ts';
+import type { Keys, UserKey } from './keys.ts';
+import type { RedisClient } from './redis-client.ts';
+import { Script } from './script.ts';
+
+/** What Redis remembers of a user beside the sessions. */
+export interface KnownUser {
+  /** What the host site said last. */
+  readonly claims: Claims | undefined;
+  /** What was said, or logged in with, up to then (seconds since 1970) no longer holds. */
+  readonly revokedAt: number | undefined;
+}
+
+/** What became of claims: `older` ones were followed by others, and `changed` ones say something else than before. */
+type Admission = 'revoked' | 'older' | 'changed' | 'same';
+
+/** Sessions and claims that a revocation ended are all gone by themselves after their life and this. */
+const MARGIN_MS = 3_600_000;
+
+/** KEYS: user, revoked. ARGV: iat, the claims' JSON, life in ms. */
+const admitScript = new Script(`
+local iat = tonumber(ARGV[1])
+local revokedAt = tonumber(redis.call('GET', KEYS[2]) or '-1')
+if iat <= revokedAt then return 'revoked' end
+local heldIat, held = (redis.call('GET', KEYS[1]) or ''):match('^(%d+) (.*)$')
+if heldIat and tonumber(heldIat) > iat then
+  redis.call('PEXPIRE', KEYS[1], ARGV[3])
+  return 'older'
+end
+redis.call('SET', KEYS[1], ARGV[1] .. ' ' .. ARGV[2], 'PX', ARGV[3])
+return held and held ~= ARGV[2] and 'changed' or 'same'
+`);
+
+/** KEYS: revoked. ARGV: when, life in ms. It never goes back. */
+const revokeScript = new Script(`
+local revokedAt = math.max(tonumber(ARGV[1]), tonumber(redis.call('GET', KEYS[1]) or '0'))
+redis.call('SET', KEYS[1], string.format('%.0f', revokedAt), 'PX', ARGV[2])
+return revokedAt
+`);
+
+/** What host sites said last of their users, and whose log-ins they took back. */
+export class KnownUsers {
+  readonly #redis: RedisClient;
+  readonly #keys: Keys;
+  readonly #lifeMs: number;
+
+  /** `sessionLifeMs`: of a session that isn't used. */
+  constructor(redis: RedisClient, keys: Keys, sessionLifeMs: number) {
+    this.#redis = redis;
+    this.#keys = keys;
+    this.#lifeMs = sessionLifeMs + MARGIN_MS;
+  }
+
+  /** Takes claims in, unless newer ones were, or the user was revoked since they were made. */
+  async admit(userKey: UserKey, { iat, user, rooms }: Claims): Promise<Admission> {
+    return (await admitScript.run(
+      this.#redis,
+      [this.#keys.user(userKey), this.#keys.revoked(userKey)],
+      [iat, JSON.stringify({ user, rooms }), this.#lifeMs],
+    )) as Admission;
+  }
+
+  /** One round trip, which joins what is sent in the same moment. */
+  async read(userKey: UserKey): Promise<KnownUser> {
+    const [said, revoked] = await this.#redis.mget(this.#keys.user(userKey), this.#keys.revoked(userKey));
+    const [, iat = '', json = ''] = /^(\d+) (.*)$/s.exec(said ?? '') ?? [];
+    return {
+      claims: json === '' ? undefined : { ...(JSON.parse(json) as Omit<Claims, 'iat'>), iat: Number(iat) },
+      revokedAt: revoked === undefined || revoked === null ? undefined : Number(revoked),
+    };
+  }
+
+  /** Keeps what was said for as long as a session that is renewed now: else an older word would hold again. */
+  async keep(userKey: UserKey): Promise<void> {
+    await this.#redis.pexpire(this.#keys.user(userKey), this.#lifeMs);
+  }
+
+  /** Nothing said until now holds any more. Answers the time from which on it does, in seconds since 1970. */
+  async revoke(userKey: UserKey): Promise<number> {
+    const now = Math.floor(Date.now() / 1000);
+    return Number(await revokeScript.run(this.#redis, [this.#keys.revoked(userKey)], [now, this.#lifeMs]));
+  }
+}
