@@ -122,6 +122,19 @@ test('a stream over HTTP/1.0 ends with its connection', async () => {
   expect(hand.heard).not.toContain('chunked');
 });
 
+test('a stream whose client wants its connection ended afterwards isn’t ended before', async () => {
+  const person = await Person.logIn(service.url);
+  const hand = new Hand();
+  hand.socket.write(
+    `GET ${STREAM} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nCookie: ${person.cookie}\r\n\r\n`,
+  );
+  await hand.until('"kind":"heartbeat","n":2');
+  await person.send('/api/session/end', {});
+  await hand.until('"code":"session_ended"');
+  await waitFor('the end', () => hand.isOver);
+  expect(hand.heard.endsWith('\r\n0\r\n\r\n')).toBe(true);
+});
+
 test('a quiet stream isn’t taken for an idle connection', async () => {
   const person = await Person.logIn(service.url);
   const hand = new Hand();

@@ -72,16 +72,17 @@ export class OpenConnections {
   /**
    * Ends a response whose head is out as far as Node.js is concerned, which lets go of it and of its request: a third of
    * what a reader takes. Nothing is sent for that. The socket stays the caller's to write to, until `release`; a client
-   * that sends a further request meanwhile is cut off. Where the server isn't ours, and over what can't be held, false.
+   * that sends a further request meanwhile is cut off. False for what can't be held.
    */
   hold(res: ServerResponse): boolean {
-    const { socket } = res;
-    if (!socket || this.#states.get(socket) !== res) return false;
+    const { socket, shouldKeepAlive } = res;
+    // One that isn't kept alive would be ended with its response.
+    if (!socket || !shouldKeepAlive || this.#isLeaving || this.#states.get(socket) !== res) return false;
     this.#states.set(socket, 'held');
     // The last chunk would be the stream's end. An own property, so that it can be taken away again.
     socket.write = (_chunk: unknown, encoding?: unknown, done?: unknown) => {
       const written = typeof encoding === 'function' ? encoding : done;
-      if (typeof written === 'function') process.nextTick(written as () => void);
+      if (typeof written === 'function') queueMicrotask(written as () => void);
       return true;
     };
     res.end();
