@@ -229,7 +229,8 @@ const CHAOS: readonly Route[] = [
     ],
     outage: { fromMs: 10_000, toMs: 15_000 },
     ends: ANY,
-    ...dies,
+    // By then every rung was found blocked several times, and waits are drawn from up to that.
+    withinMs: BLOCKED_MS,
   },
   {
     name: 'garbage',
