@@ -227,7 +227,12 @@ describe('over a Redis of one’s own', () => {
   });
 
   describe('workers whose primary is killed end at once', () => {
-    const untilGone = (pids: readonly number[]) => waitFor('the end of all', () => !pids.some(isAlive), 2000);
+    const untilGone = async (pids: readonly number[]) => {
+      cleanUps.push(async () => {
+        for (const pid of pids) if (isAlive(pid)) process.kill(pid, 'SIGKILL');
+      });
+      await waitFor('the end of all', () => !pids.some(isAlive), 2000);
+    };
 
     test('while they start', async () => {
       const service = launch(env);
