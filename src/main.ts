@@ -24,6 +24,8 @@ function stopSignal(log: Log): AbortSignal {
 /** Of the cluster alone; the primary decides when a worker ends, whatever a terminal or systemd sends to all. */
 async function work(): Promise<never> {
   for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(name, () => {});
+  // The primary is gone. Node.js would exit, for which pino writes what it still has to log: for ever, where nobody reads it.
+  process.prependListener('disconnect', () => process.kill(process.pid, 'SIGKILL'));
   const { work } = await import('./workers/work.ts');
   process.exit(await work());
 }

@@ -80,6 +80,18 @@ async function beginTraffic(url: string): Promise<Traffic> {
   return traffic;
 }
 
+/** Sends a part of a post, which a stop then waits for. */
+async function beginPost(url: string): Promise<void> {
+  const person = await Person.logIn(url);
+  const socket = connect(Number(new URL(url).port), '127.0.0.1');
+  cleanUps.push(async () => void socket.destroy());
+  socket.on('error', () => {});
+  socket.write(
+    `POST /api/rooms/lobby/messages HTTP/1.1\r\nHost: x\r\nCookie: ${person.cookie}\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{`,
+  );
+  await waitFor('the request to arrive', () => new Promise((resolve) => setTimeout(resolve, 200, true)));
+}
+
 describe('under traffic', () => {
   test('workers killed one after the other lose and double nothing, and others take their places', async () => {
     const service = launch();
@@ -204,14 +216,7 @@ describe('over a Redis of one’s own', () => {
   test('a second signal ends all of it at once', async () => {
     const service = launch(env);
     const url = await untilAllServe(service);
-    const person = await Person.logIn(url);
-    const socket = connect(Number(new URL(url).port), '127.0.0.1');
-    cleanUps.push(async () => void socket.destroy());
-    socket.on('error', () => {});
-    socket.write(
-      `POST /api/rooms/lobby/messages HTTP/1.1\r\nHost: x\r\nCookie: ${person.cookie}\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{`,
-    );
-    await waitFor('the request to arrive', () => new Promise((resolve) => setTimeout(resolve, 200, true)));
+    await beginPost(url);
     const pids = workersOf(service);
     service.child.kill('SIGTERM');
     await waitFor('the stop', () => logged(service, 'stopping').length > 0);
@@ -219,6 +224,53 @@ describe('over a Redis of one’s own', () => {
     expect(service.hasExited).toBe(false);
     expect(await service.kill('SIGTERM')).toBe(1);
     await waitFor('the end of all', () => !pids.some(isAlive), 2000);
+  });
+
+  describe('workers whose primary is killed end at once', () => {
+    const untilGone = async (pids: readonly number[]) => {
+      cleanUps.push(async () => {
+        for (const pid of pids) if (isAlive(pid)) process.kill(pid, 'SIGKILL');
+      });
+      await waitFor('the end of all', () => !pids.some(isAlive), 2000);
+    };
+
+    test('while they start', async () => {
+      const service = launch(env);
+      await waitFor('the first', () => workersOf(service).length > 0, 20_000);
+      const pids = workersOf(service);
+      service.child.kill('SIGKILL');
+      await untilGone(pids);
+    });
+
+    test('while they stop', async () => {
+      const service = launch(env);
+      const url = await untilAllServe(service);
+      await beginPost(url);
+      const pids = workersOf(service);
+      service.child.kill('SIGTERM');
+      await waitFor('the others to end', () => pids.filter(isAlive).length === 1);
+      service.child.kill('SIGKILL');
+      await untilGone(pids);
+    });
+
+    test('with lines still to log that nobody reads any more', async () => {
+      const service = launch(env);
+      const socket = connect(Number(new URL(await untilAllServe(service)).port), '127.0.0.1');
+      cleanUps.push(async () => void socket.destroy());
+      socket.on('error', () => {});
+      const request = 'GET /api/nothing HTTP/1.1\r\nHost: x\r\n\r\n';
+      socket.write(request);
+      await once(socket, 'data');
+      const pids = workersOf(service);
+      for (const pid of pids) process.kill(pid, 'SIGSTOP');
+      // All of it waits for the worker at once: requests, of which each is logged, the end of its primary and of its log's reader.
+      await new Promise((resolve) => socket.write(request.repeat(50), resolve));
+      service.child.stdout?.destroy();
+      service.child.kill('SIGKILL');
+      await once(service.child, 'exit');
+      for (const pid of pids) process.kill(pid, 'SIGCONT');
+      await untilGone(pids);
+    });
   });
 
   test('with TLS every worker takes a renewed certificate, and plain HTTP is sent to HTTPS', async () => {
