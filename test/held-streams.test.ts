@@ -1,5 +1,7 @@
-import { connect, type Socket } from 'node:net';
+import { createServer } from 'node:http';
+import { type AddressInfo, connect, type Socket } from 'node:net';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { OpenConnections } from '../src/http/open-connections.ts';
 import type { RunningServer } from '../src/server.ts';
 import { startTestRedis, type TestRedis } from './support/redis.ts';
 import { Person, startTestServer, testConfig } from './support/service.ts';
@@ -27,9 +29,9 @@ class Hand {
   heard = '';
   isOver = false;
 
-  constructor() {
+  constructor(port = Number(new URL(service.url).port)) {
     this.socket = connect({
-      port: Number(new URL(service.url).port),
+      port,
       host: '127.0.0.1',
       allowHalfOpen: true,
     });
@@ -135,12 +137,23 @@ test('a stream whose client wants its connection ended afterwards isn’t ended 
   expect(hand.heard.endsWith('\r\n0\r\n\r\n')).toBe(true);
 });
 
-test('a quiet stream isn’t taken for an idle connection', async () => {
-  const person = await Person.logIn(service.url);
-  const hand = new Hand();
-  hand.ask(person, STREAM);
-  await hand.until('"kind":"heartbeat","n":4');
+test('a stream that says nothing for longer than idle connections are kept isn’t taken for one', async () => {
+  const connections = new OpenConnections();
+  const keepAliveTimeout = 50;
+  const server = createServer({ keepAliveTimeout }, (req, res) => {
+    const { socket } = req;
+    res.writeHead(200).flushHeaders();
+    expect(connections.hold(res)).toBe(true);
+    setTimeout(() => socket.write('5\r\nat la\r\n'), 40 * keepAliveTimeout);
+  });
+  connections.attend(server);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const hand = new Hand((server.address() as AddressInfo).port);
+  hand.socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
+  await hand.until('at la');
   expect(hand.isOver).toBe(false);
+  hand.socket.destroy();
+  await connections.close(0, 0);
 });
 
 /** [spec] RFC 9112, 7.1.3: decodes a chunked body that must be whole. */

@@ -61,6 +61,7 @@ export function svgOf(plots) {
   const width = PANEL.width * Math.min(COLUMNS, plots.length);
   const height = PANEL.height * Math.ceil(plots.length / COLUMNS);
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}">
+<title>${escaped(plots.map(({ title }) => title).join('; '))}</title>
 <style>
 text { font: 12px system-ui, sans-serif; fill: #333; }
 .title { font-weight: 600; }

@@ -3,7 +3,7 @@ import { parse } from './parsing.ts';
 import { Refusal } from './refusals.ts';
 import type { SiteName } from './sites.ts';
 import { slug } from './slugs.ts';
-import { isOneLine, lengthOf } from './text.ts';
+import { title } from './titles.ts';
 
 declare const brand: unique symbol;
 
@@ -24,22 +24,13 @@ export interface Room {
   readonly members: number;
 }
 
-const MAX_TITLE_CHARACTERS = 200;
 const MAX_ROOMS_A_REQUEST = 50;
 
 const roomName = slug.transform((name) => name as RoomName);
 
 const roomDraft = z.strictObject({
   room: roomName,
-  title: z
-    .string('must be a string')
-    .transform((title) => title.normalize('NFC').trim())
-    .refine(isOneLine, 'must not have control characters, line breaks or text-direction overrides')
-    .refine(
-      (title) => lengthOf(title) <= MAX_TITLE_CHARACTERS,
-      `must have at most ${MAX_TITLE_CHARACTERS} characters`,
-    )
-    .optional(),
+  title: title.optional(),
   formToken: z.string().optional(),
   site: z.string().optional(),
   token: z.string().optional(),
@@ -55,8 +46,8 @@ export function parseRoomName(name: unknown): RoomName {
 
 /** Reads `{room, title?}`; the title is the name where none is given. Refusal: `invalid_field`. */
 export function parseRoomDraft(body: unknown): { room: RoomName; title: string } {
-  const { room, title } = parse(roomDraft, body);
-  return { room, title: title || room };
+  const draft = parse(roomDraft, body);
+  return { room: draft.room, title: draft.title || draft.room };
 }
 
 /** Reads `a,b,c`, each room once. Refusal: `invalid_field`. */

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { parse } from './parsing.ts';
 import { slug } from './slugs.ts';
-import { isOneLine, lengthOf } from './text.ts';
+import { title } from './titles.ts';
 
 declare const brand: unique symbol;
 
@@ -43,7 +43,6 @@ export interface Site {
   readonly jwt?: JwtIssuer | undefined;
 }
 
-const MAX_TITLE_CHARACTERS = 200;
 const MAX_ORIGINS = 100;
 const MAX_CLAIM_KEYS = 2;
 const MIN_SECRET_CHARACTERS = 16;
@@ -98,15 +97,7 @@ const jwt = z
 
 const site = z.strictObject({
   site: siteName,
-  title: z
-    .string('must be a string')
-    .transform((title) => title.normalize('NFC').trim())
-    .refine(isOneLine, 'must not have control characters, line breaks or text-direction overrides')
-    .refine(
-      (title) => lengthOf(title) <= MAX_TITLE_CHARACTERS,
-      `must have at most ${MAX_TITLE_CHARACTERS} characters`,
-    )
-    .optional(),
+  title: title.optional(),
   origins: z
     .array(origin, 'must be a list of origins')
     .max(MAX_ORIGINS, `must be at most ${MAX_ORIGINS}`)
@@ -121,9 +112,12 @@ const site = z.strictObject({
   jwt: jwt.optional(),
 });
 
+/** Made once, as a room's is. */
+const named = z.object({ site: siteName });
+
 /** Reads the name of a site. Refusal: `invalid_field`. */
 export function parseSiteName(name: unknown): SiteName {
-  return parse(z.object({ site: siteName }), { site: name }).site;
+  return parse(named, { site: name }).site;
 }
 
 /** Reads a site; its name alone is enough. Refusal: `invalid_field`. */

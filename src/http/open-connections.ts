@@ -88,7 +88,7 @@ export class OpenConnections {
     res.end();
     Reflect.deleteProperty(socket, 'write');
     // Node.js now gives the client a while for its next request.
-    res.once('close', () => socket.setTimeout(0));
+    res.once('close', () => this.#states.get(socket) === 'held' && socket.setTimeout(0));
     return true;
   }
 

@@ -40,7 +40,7 @@ export interface Service {
   /** What the site's requests work with; also where there is no such site. */
   shardOf(site: SiteName): Shard;
   readonly leases: Leases;
-  /** Of posts. */
+  /** Of making rooms; posts are counted by the script that appends them. */
   readonly pace: Pace;
   /** Of comings and goings. */
   readonly presencePace: Pace;

@@ -7,6 +7,8 @@ import { Person, type WireEvent } from './service.ts';
 import { waitFor } from './wait-for.ts';
 
 const CLIENT_BACKOFF_MS = 20;
+/** How long a connection may say nothing: one that was being handed to a worker as that was killed stays silent. */
+const SILENCE_MS = 4000;
 
 /** Posters who retry each post until it is accepted, and followers on every carrier who come back from their cursor. */
 export class Traffic {
@@ -82,13 +84,24 @@ export class Traffic {
     for (let after = from; this.#isFollowing; await pause(CLIENT_BACKOFF_MS)) {
       const follower = carrier.follow(person, ['lobby'], after);
       mine.current = follower;
-      await follower.done;
+      await this.#end(follower);
       mine.events.push(...follower.events);
       mine.current = undefined;
       after = follower.cursor ?? after;
       if (follower.failure !== undefined) this.faults.push(follower.failure);
       if (/: 4\d\d /.test(String(follower.failure))) this.failure ??= follower.failure;
     }
+  }
+
+  /** Resolves when it has ended; ends it where it says nothing. */
+  async #end(follower: Follower): Promise<void> {
+    const ended = follower.done.then(() => true);
+    for (let heard = -1; heard < follower.all.length; ) {
+      heard = follower.all.length;
+      if (await Promise.race([ended, pause(SILENCE_MS, false, { ref: false })])) return;
+    }
+    await follower.cut();
+    await ended;
   }
 
   eventsOf({ events, current }: Traffic['told'][number]): WireEvent[] {
