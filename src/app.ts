@@ -67,6 +67,7 @@ function createApi(service: Service): Router {
       'Cache-Control': 'no-store, no-transform',
       'X-Content-Type-Options': 'nosniff',
       Throughline: '1',
+      Vary: 'Origin',
     });
     next();
   });
