@@ -68,6 +68,7 @@ const OPEN = new Map([
   ['GET /plain/', 'sends on to the lobby’s page'],
   ['GET /api/session', 'says that one is nobody'],
   ['POST /api/session/end', 'logs out'],
+  ['POST /plain/:room/log-out', 'logs out'],
   ['POST /api/doctor', 'counts what a browser found of its network'],
   ['GET /api/doctor/stream', 'carries its own times'],
   ['POST /api/doctor/stream', 'carries its own times'],
@@ -106,7 +107,7 @@ describe('once a site refuses guests', () => {
     expect(routes).toEqual(
       expect.arrayContaining(['GET /api/stream', 'POST /plain/:room/post', ...OPEN.keys()]),
     );
-    for (const route of routes) {
+    for (const route of routes.filter((name) => !OPEN.has(name))) {
       const [method = '', path = ''] = route.split(' ');
       const address = path.replace(/:(\w+)/g, (_all, name: string) => PARAMETERS[name] ?? `no ${name}`);
       const query = '?rooms=lobby&wait=0&nonce=nnnnnnnnnnnnnnnnnnnnnn&seconds=0';
@@ -132,10 +133,6 @@ describe('once a site refuses guests', () => {
             redirect: 'manual',
             signal: AbortSignal.timeout(5000),
           });
-          if (OPEN.has(route)) {
-            await res.body?.cancel();
-            continue;
-          }
           const text = await res.text();
           const what = `${route} by ${kind}, ${cookie ? 'as a guest' : 'as nobody'}: ${res.status}`;
           expect({ what, text }).toEqual({ what, text: expect.not.stringContaining(SECRET) });
@@ -149,6 +146,7 @@ describe('once a site refuses guests', () => {
         }
       }
     }
+    expect(await (await guest.get('/api/session')).json()).toEqual({ user: null });
     const after = (await (await ada.get('/api/rooms/lobby')).json()) as { n: number; members: number };
     expect(after).toMatchObject({ n, members: 0 });
     expect(await (await ada.get('/api/rooms/lobby/people')).json()).toMatchObject({ count: 1 });
