@@ -66,6 +66,7 @@ function createApi(service: Service): Router {
     res.setHeader('Cache-Control', 'no-store, no-transform');
     res.setHeader('X-Content-Type-Options', 'nosniff');
     res.setHeader('Throughline', '1');
+    res.setHeader('Vary', 'Origin');
     next();
   });
   api.use(shareWithSite(service));

@@ -65,7 +65,7 @@ export async function createThroughline({
       if (ownPathOf(req, config) !== undefined) service.upgrade(req, socket, head);
     },
     metricsUrl: service.metricsUrl,
-    revoke: (userId, of = site ?? MAIN_SITE) => service.revoke(parseSiteName(of), parseUserId(userId)),
+    revoke: async (userId, of = site ?? MAIN_SITE) => service.revoke(parseSiteName(of), parseUserId(userId)),
     close: async () => {
       service.endReaders();
       await service.close();

@@ -77,7 +77,7 @@ function isKeyUrl(text: string): boolean {
   );
 }
 
-/** [spec] RFC 7468, 13. Whether it really is a key is found out where it is kept. */
+/** [spec] RFC 7468, 13: a public key, and neither a certificate nor a private one. Whether it really is a key is found out where it is kept. */
 const PUBLIC_KEY = /^\s*-----BEGIN PUBLIC KEY-----\r?\n[A-Za-z0-9+/=\r\n]+-----END PUBLIC KEY-----\s*$/;
 
 const jwt = z

@@ -14,13 +14,10 @@ const PREFLIGHT_KEPT_S = 600;
  * needs one names its site in the query. [spec] Fetch, 3.3 CORS protocol.
  */
 export function shareWithSite({ config, authority, sites }: OriginJudges) {
-  return async (req: Request, res: Response, next: NextFunction): Promise<void> => {
-    res.vary('Origin');
-    const origin = req.get('origin');
-    if (origin === undefined || isOwn(origin, req, config)) return next();
+  const share = async (origin: string, req: Request, res: Response, next: NextFunction): Promise<void> => {
     const site = siteOf(req, authority);
     if (site === undefined || !(await isOfSite(origin, site, sites).catch(unlessAway))) {
-      res.removeHeader('Access-Control-Allow-Origin');
+      for (const name of ['Origin', 'Credentials']) res.removeHeader(`Access-Control-Allow-${name}`);
       return next();
     }
     res.set({
@@ -35,6 +32,14 @@ export function shareWithSite({ config, authority, sites }: OriginJudges) {
       'Access-Control-Max-Age': String(PREFLIGHT_KEPT_S),
     });
     res.status(204).end();
+  };
+  return (req: Request, res: Response, next: NextFunction): void | Promise<void> => {
+    const { origin } = req.headers;
+    const body: { site?: unknown } | null | undefined = req.body;
+    // Once there is a body, only a site that it names can change what was found before.
+    const isSettled = body !== undefined && body?.site === undefined;
+    if (origin === undefined || isSettled || isOwn(origin, req, config)) return next();
+    return share(origin, req, res, next);
   };
 }
 

@@ -27,14 +27,15 @@ export interface OriginJudges {
  * Refusal: `origin_refused`.
  */
 export function checkOrigin({ config, authority, sites }: OriginJudges) {
-  return async (req: Request, _res: Response, next: NextFunction): Promise<void> => {
+  const mustBeOfSite = async (origin: string, req: Request, next: NextFunction): Promise<void> => {
+    if (await isOfSite(origin, authority.ticketOf(req).site, sites)) return next();
+    throw foreign(origin);
+  };
+  return (req: Request, _res: Response, next: NextFunction): void | Promise<void> => {
     if (req.method !== 'POST' || isBearersOwn(req)) return next();
-    const origin = req.get('origin');
-    if (origin !== undefined && !isOwn(origin, req, config) && !isAllowed(origin, config)) {
-      const { site } = authority.ticketOf(req);
-      if (await isOfSite(origin, site, sites)) return next();
-      throw foreign(origin);
-    }
+    const { origin } = req.headers;
+    if (origin !== undefined && !isOwn(origin, req, config) && !isAllowed(origin, config))
+      return mustBeOfSite(origin, req, next);
     if (refuseOtherSites(req, config) === 'own') return next();
     if (!req.is('application/x-www-form-urlencoded') || carriesFormToken(req, authority)) return next();
     throw refusal('a form needs an Origin header or the formToken of its session');
@@ -43,7 +44,7 @@ export function checkOrigin({ config, authority, sites }: OriginJudges) {
 
 /** Log-ins are none of those: whoever sends one may want to be taken for somebody else. */
 function isBearersOwn(req: Request): boolean {
-  return req.path !== '/session' && bearerOf(req) !== undefined;
+  return !/^\/session\/?$/i.test(req.path) && bearerOf(req) !== undefined;
 }
 
 /**
@@ -117,8 +118,9 @@ function isAllowed(origin: string, { allowedOrigins }: OriginPolicy): boolean {
 /** Whether a page of the service itself sends this. */
 export function isOwn(origin: string, req: Request, { publicUrl }: Pick<OriginPolicy, 'publicUrl'>): boolean {
   if (origin === 'null') return false;
-  if (publicUrl !== undefined) return origin === new URL(publicUrl).origin;
+  if (publicUrl !== undefined) return origin === publicUrl || origin === new URL(publicUrl).origin;
   const host = req.get('host');
+  if (origin === `https://${host}` || origin === `http://${host}`) return true;
   // The scheme isn't compared: behind a proxy that ends TLS this service sees http where the page has https.
   return (
     URL.canParse(origin) &&

@@ -1,6 +1,7 @@
 import { LinkifyIt } from 'linkify-it';
 import type { GapNotice, MessageEntry, WireEvent } from '../chat/entries.ts';
 import { idTime, ZERO_ID } from '../chat/ids.ts';
+import type { User } from '../chat/users.ts';
 import type { Frame } from '../delivery/frame.ts';
 import type { Encoding } from '../delivery/run.ts';
 import { html, Markup } from './plain-html.ts';
@@ -18,7 +19,7 @@ export class EntryPrinter {
     const day = time.slice(0, 10);
     const isFirstOfDay = prev === ZERO_ID || dayOf(idTime(prev)) !== day;
     return html`${isFirstOfDay ? html`<h3 class="day"><time datetime="${day}">${day}</time></h3>\n` : undefined}<article class="message" id="m-${id}" data-id="${id}" data-prev="${prev}" data-n="${n}">
-<p class="by"><b><bdi>${user.name}</bdi></b> <time datetime="${time}">${time.slice(11, 16)}<small> UTC</small></time></p>
+<p class="by"><b><bdi>${user.name}</bdi></b>${guestMark(user)} <time datetime="${time}">${time.slice(11, 16)}<small> UTC</small></time></p>
 <p class="text" dir="auto">${this.#linked(text)}</p>
 </article>
 `;
@@ -44,6 +45,11 @@ export class EntryPrinter {
     }
     return [new Markup([...parts, broken(text.slice(end))].map((part) => part.text).join(''))];
   }
+}
+
+/** Beside the name of somebody whom no host vouches for. */
+export function guestMark({ guest }: Pick<User, 'guest'>): Markup | undefined {
+  return guest ? html` <small>(guest)</small>` : undefined;
 }
 
 /** Line ends as they look without CSS, too. */

@@ -102,10 +102,17 @@ export function logOut(service: Service) {
 /** Ends the browser's session, and takes its cookie back. */
 export async function leave(service: Service, req: Request, res: Response): Promise<void> {
   const ticket = service.authority.ticketOf(req);
-  const identity = await known(service.authority.identify(ticket));
   const { site, sid } = ticket;
+  let isOfSite = true;
+  const identity = await known(
+    service.authority.identify(ticket).catch((error: unknown) => {
+      // A guest who is shut out has a session to end as well.
+      isOfSite = error instanceof Refusal && error.code === 'guests_refused';
+      throw error;
+    }),
+  );
   if (sid !== undefined) {
-    if (identity !== undefined) await whenReachable(settled((done) => req.sessionStore.destroy(sid, done)));
+    if (isOfSite) await whenReachable(settled((done) => req.sessionStore.destroy(sid, done)));
     await end(service, ticket, identity);
   }
   if (sid === undefined || !isBearerSid(sid))

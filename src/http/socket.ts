@@ -144,8 +144,13 @@ async function openByToken(
     const lasting = enterLasting(service, ticket, sink, reading);
     reader = lasting.reader;
     socket.once('close', () => lasting.reader.end());
-    sink.accept(webSocket);
-    await lasting.begin(() => listen(service, webSocket, socket, { reader: lasting.reader, ticket }));
+    let hasBegun = false;
+    await lasting.begin(() => {
+      hasBegun = true;
+      sink.accept(webSocket);
+      listen(service, webSocket, socket, { reader: lasting.reader, ticket });
+    });
+    if (!hasBegun) throw refusalOfEnded(lasting.reader.ended?.by?.code);
   } catch (error) {
     reader?.end();
     const { code, status } = toRefusal(error, log);
