@@ -6,6 +6,7 @@ import { showChatPage } from './http/chat-page.ts';
 import { confirm } from './http/confirm.ts';
 import { echoRequest, probePoll, probeStream, takeReport } from './http/doctor.ts';
 import { tellHistory } from './http/history.ts';
+import { createHostApi, createKeyOnly } from './http/host-api.ts';
 import { onlyMainSite } from './http/named-site.ts';
 import { checkOrigin } from './http/origin.ts';
 import { tellPeople } from './http/people.ts';
@@ -73,7 +74,8 @@ function createApi(service: Service): Router {
     express.json({ limit: BODY_BYTES, inflate: false }),
     express.urlencoded({ limit: BODY_BYTES, inflate: false, extended: false }),
   );
-  api.use(needBody, checkOrigin(service.config, service.authority));
+  // API keys come from servers: there is no page whose origin could be checked.
+  api.use(needBody, createHostApi(service), createKeyOnly(), checkOrigin(service.config, service.authority));
 
   if (service.logInSession) {
     api

@@ -264,6 +264,13 @@ const SETTINGS = {
   concurrentReads: setting('CONCURRENT_READS', 16, integer(1), 'Log reads of a shard under way at once.'),
   postBurst: setting('POST_BURST', 120, integer(1), 'Posts that a user may send in a burst.'),
   postsPerSecond: setting('POSTS_PER_SECOND', 2, integer(1), 'Posts a second that a user may send besides.'),
+  apiKeyBurst: setting('API_KEY_BURST', 300, integer(1), 'Requests that an API key may send in a burst.'),
+  apiKeyRequestsPerSecond: setting(
+    'API_KEY_REQUESTS_PER_SECOND',
+    20,
+    integer(1),
+    'Requests a second that an API key may send besides.',
+  ),
   metricsPort: setting(
     'METRICS_PORT',
     undefined,

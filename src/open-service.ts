@@ -9,6 +9,7 @@ import { ProbePlaces } from './http/doctor-places.ts';
 import { logInSessions } from './http/log-in-sessions.ts';
 import type { Service } from './http/service.ts';
 import { type TakeUpgrade, takeUpgrades } from './http/socket.ts';
+import { ApiKeys } from './log/api-keys.ts';
 import { connect } from './log/connections.ts';
 import { DoctorCounts } from './log/doctor-counts.ts';
 import { startEmbeddedRedis } from './log/embedded-redis.ts';
@@ -136,6 +137,11 @@ async function compose(
       sites,
       shardOf,
       leases: new Leases(commands, keys, config.leaseMs),
+      apiKeys: new ApiKeys(commands, keys),
+      apiKeyPace: new Pace(commands, keys.keyPacePrefix, {
+        burst: config.apiKeyBurst,
+        perSecond: config.apiKeyRequestsPerSecond,
+      }),
       presencePace,
       pace: new Pace(commands, keys.pacePrefix, {
         burst: config.postBurst,

@@ -13,6 +13,7 @@ import { Presence } from './log/presence.ts';
 import { LogReader } from './log/read.ts';
 import type { RedisClient } from './log/redis-client.ts';
 import { ReplicaWriter } from './log/replicated.ts';
+import { Revocations } from './log/revocations.ts';
 import { RoomBook } from './log/room-book.ts';
 import { Sweeper } from './log/sweeper.ts';
 import { Tail } from './log/tail.ts';
@@ -82,10 +83,17 @@ export function openShard(
   };
   delivery.heardSessionEnd = (address) => events.sessionEnded(address);
   const sweeper = new Sweeper(commands, presence, log, options.leaseMs / 2);
+  const appender = new Appender(
+    commands,
+    keys,
+    options,
+    replicated && new ReplicaWriter(replicated, options),
+  );
   return {
     keys,
-    appender: new Appender(commands, keys, options, replicated && new ReplicaWriter(replicated, options)),
+    appender,
     history,
+    revocations: new Revocations(commands, keys, appender),
     rooms: new RoomBook(commands, keys, options.maxRooms),
     names: new Names(commands, keys, options.sessionTtlMs),
     presence,

@@ -7,12 +7,14 @@ export interface User {
   readonly id: string;
   readonly name: string;
   readonly guest: boolean;
+  /** Nobody who reads: the host's own server posts so. */
+  readonly bot?: true;
 }
 
 const MAX_NAME_CHARACTERS = 40;
 
 /** A display name of 1 to 40 characters, without controls, line ends or bidi overrides; trimmed, in NFC. */
-const displayName = z
+export const displayName = z
   .string('must be a string')
   .transform((name) => name.normalize('NFC').trim())
   .refine(isOneLine, 'must not have control characters, line breaks or text-direction overrides')

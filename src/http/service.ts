@@ -2,6 +2,7 @@ import type { RequestHandler } from 'express';
 import type { SiteName } from '../chat/sites.ts';
 import type { Counts } from '../delivery/counts.ts';
 import type { Delivery } from '../delivery/delivery.ts';
+import type { ApiKeys } from '../log/api-keys.ts';
 import type { Appender } from '../log/append.ts';
 import type { DoctorCounts } from '../log/doctor-counts.ts';
 import type { Leases } from '../log/leases.ts';
@@ -10,6 +11,7 @@ import type { Names } from '../log/names.ts';
 import type { Pace } from '../log/pace.ts';
 import type { Presence } from '../log/presence.ts';
 import type { LogReader } from '../log/read.ts';
+import type { Revocations } from '../log/revocations.ts';
 import type { RoomBook } from '../log/room-book.ts';
 import type { SiteBook } from '../log/site-book.ts';
 import type { Authority } from './authority.ts';
@@ -20,6 +22,7 @@ export interface Shard {
   readonly appender: Appender;
   readonly history: LogReader;
   readonly rooms: RoomBook;
+  readonly revocations: Revocations;
   readonly names: Names;
   readonly presence: Presence;
   readonly delivery: Delivery;
@@ -30,6 +33,9 @@ export interface Service {
   readonly config: EdgeConfig;
   readonly log: Log;
   readonly sites: SiteBook;
+  readonly apiKeys: ApiKeys;
+  /** Of what an API key asks. */
+  readonly apiKeyPace: Pace;
   /** What the site's requests work with; also where there is no such site. */
   shardOf(site: SiteName): Shard;
   readonly leases: Leases;

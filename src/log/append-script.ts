@@ -65,7 +65,7 @@ end
  * ARGV: to, kind, data, journalEntries, new epoch; for a durable entry also: roomLogEntries, digest, sent's life in ms,
  * and 1 if a WAIT follows.
  *
- * Answers {'appended', id}, {'known', id}, {'reused'}, {'no_room'} or {'corrupt', key, what is wrong with it}.
+ * Answers {'appended', id}, {'known', id}, {'reused'}, {'no_room'}, {'closed'} or {'corrupt', key, what is wrong with it}.
  * All reading and deciding comes before the first write, and no write after it can fail, so an entry is never half
  * there. The new id is later than both streams' last ones, even if the clock was set back or one ran ahead.
  */
@@ -97,6 +97,7 @@ end
 local count
 if isDurable then
   if redis.call('EXISTS', room) == 0 then return {'no_room'} end
+  if redis.call('HEXISTS', room, 'closed') == 1 then return {'closed'} end
   local n = redis.call('HGET', room, 'n') or '0'
   if not n:match('^%d+$') or #n > 15 then return {'corrupt', room, 'has an n that is no count'} end
   count = string.format('%.0f', tonumber(n) + 1)

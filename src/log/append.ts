@@ -36,7 +36,7 @@ export class Appender {
 
   /**
    * Appends a message to the journal and its room's log; the same `clientId` again answers with the first one's id.
-   * Refusals: `room_not_found`, `client_id_reused`, `unavailable` (not sent), `unsure` (sent, but no answer came, or not
+   * Refusals: `room_not_found`, `room_closed`, `client_id_reused`, `unavailable` (not sent), `unsure` (sent, but no answer came, or not
    * all replicas have it).
    */
   async post(
@@ -103,6 +103,8 @@ export class Appender {
         );
       case 'no_room':
         throw new Refusal('room_not_found', 'There is no such room.', { field: 'room' });
+      case 'closed':
+        throw new Refusal('room_closed', 'This room is closed: it can only be read.', { field: 'room' });
       default:
         throw new Error(`append refused: ${answer.slice(1).join(' ')}`);
     }

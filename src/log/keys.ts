@@ -6,7 +6,7 @@
  * tl:{0}:log:<site>/<room>              stream   kind, prev, n, data               durable entries of a room, same ids as the journal
  * tl:{0}:sent:<room>:<user>:<clientId>  string   id, digest of the draft           posts already accepted, 24 h
  * tl:{0}:rooms:<site>                   set      rooms of a site
- * tl:{0}:room:<site>/<room>             hash     title, createdBy, createdAt, n
+ * tl:{0}:room:<site>/<room>             hash     title, createdBy, createdAt, n, closed (ms, if it is)
  * tl:{0}:members:<site>/<room>          zset     user -> when the membership lapses (ms; +inf: never)
  * tl:{0}:joined:<user>                  set      rooms the user is a member of
  * tl:{0}:presence:<site>/<room>         zset     user -> end of the latest lease (ms); expires, as the next three do
@@ -14,9 +14,11 @@
  * tl:{0}:presence-due                   zset     room -> earliest lease end in it
  * tl:{0}:whereabouts:<user>             zset     room the user is here in -> end of the latest lease
  * tl:{0}:name:<site>:<folded name>      string   the guest who bears it, for the session's life
+ * tl:{0}:revoked:<user>                 string   when a user's claims were revoked (seconds since 1970)
  * tl:{0}:doctor                         hash     reports, carrier:…, proxy:…, <carrier>:<verdict> -> how often  what browsers' doctors found
  * tl:shards                             string   how many shards there are, stored at the first start
  * tl:sites                              hash     site -> its JSON              title, origins, guests, keys
+ * tl:keys                               hash     id -> JSON                    API keys: site, name, scopes, SHA-256 of the secret
  * tl:lease:<nonce>                      string   a stream confirmed by its client, expires
  * tl:pace:…                             string   rate-limiter-flexible's counters
  * tl:secret                             string   the session secret, where none is configured
@@ -44,11 +46,14 @@ export class Keys {
   readonly presenceDue: string;
   readonly secret: string;
   readonly sites: string;
+  readonly apiKeys: string;
   readonly shards: string;
   readonly sessionPrefix: string;
   readonly pacePrefix: string;
   /** Of comings and goings. */
   readonly presencePacePrefix: string;
+  /** Of what API keys ask. */
+  readonly keyPacePrefix: string;
   readonly #namespace: string;
   readonly #shard: string;
 
@@ -61,10 +66,12 @@ export class Keys {
     this.presenceDue = `${this.#shard}:presence-due`;
     this.secret = `${namespace}:secret`;
     this.sites = `${namespace}:sites`;
+    this.apiKeys = `${namespace}:keys`;
     this.shards = `${namespace}:shards`;
     this.sessionPrefix = `${namespace}:sess:`;
     this.pacePrefix = `${namespace}:pace`;
     this.presencePacePrefix = `${namespace}:pace-presence`;
+    this.keyPacePrefix = `${namespace}:pace-key`;
   }
 
   log(room: RoomKey): string {
@@ -105,6 +112,10 @@ export class Keys {
 
   name(site: SiteName, foldedName: string): string {
     return `${this.#shard}:name:${site}:${foldedName}`;
+  }
+
+  revoked(user: UserKey): string {
+    return `${this.#shard}:revoked:${user}`;
   }
 
   lease(nonce: string): string {

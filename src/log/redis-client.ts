@@ -27,6 +27,7 @@ export type RedisClient = Pick<
   | 'zadd'
   | 'zrange'
   | 'zrem'
+  | 'zscore'
 > & {
   /** `ready`: commands can be sent (to a Cluster: to some of its nodes at least). */
   readonly status: string;
