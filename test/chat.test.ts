@@ -155,10 +155,10 @@ describe('the layers', () => {
     ['open-shard'],
     ['open-service'],
     ['server', 'library'],
-    ['workers'],
+    ['workers', 'cli'],
     ['main'],
   ];
-  const MAY_USE_CONFIG = ['open-service', 'server', 'library', 'workers', 'main'];
+  const MAY_USE_CONFIG = ['open-service', 'server', 'library', 'workers', 'cli', 'main'];
   const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' }).filter((name) =>
     name.endsWith('.ts'),
   );
