@@ -271,6 +271,25 @@ const SETTINGS = {
     integer(1),
     'Requests a second that an API key may send besides.',
   ),
+  webhookTimeoutMs: setting(
+    'WEBHOOK_TIMEOUT_MS',
+    10_000,
+    duration,
+    'Longest that a call of a webhook’s receiver may take.',
+  ),
+  webhookConcurrency: setting(
+    'WEBHOOK_CONCURRENCY',
+    4,
+    integer(1, 100),
+    'Events that one receiver is told, or waits to be told again, at once; of each process.',
+  ),
+  webhookTries: setting('WEBHOOK_TRIES', 12, integer(1, 100), 'Tries after which an event is a dead letter.'),
+  webhookBackoffMs: setting(
+    'WEBHOOK_BACKOFF_MS',
+    2000,
+    duration,
+    'Longest wait before the second try; doubles with each, up to ten minutes.',
+  ),
   metricsPort: setting(
     'METRICS_PORT',
     undefined,

@@ -25,6 +25,7 @@ import { SiteBook } from './log/site-book.ts';
 import { StartError } from './log/start-error.ts';
 import { type OpenMetrics, openMetrics } from './metrics/open-metrics.ts';
 import { type OpenShard, openShard } from './open-shard.ts';
+import { Webhooks } from './webhooks/webhooks.ts';
 
 /** A service that runs, without a server of its own. */
 export interface OpenService {
@@ -113,11 +114,22 @@ async function compose(
               log.error({ err: withoutCommand(error) }, 'the lobbies couldn’t be opened again'),
             );
           },
+          heard: () => webhooks.wake(),
           sessionEnded: (address) => authority.forget(address),
         },
       ),
     );
     const shardOf = (site: SiteName) => shards[shardIndexOf(site, shards.length)] as OpenShard;
+    const webhooks = new Webhooks(
+      {
+        commands,
+        open: () => connections.openAnother('webhooks'),
+        keys,
+        keysOf: (site) => shardOf(site).keys,
+        log,
+      },
+      config,
+    );
     const sites = new SiteBook(commands, keys, (site) => shardOf(site).rooms.open(site));
 
     const secret = config.sessionSecret ?? (await sharedSecret(commands, keys));
@@ -159,12 +171,17 @@ async function compose(
         (await answers(() => Promise.all(shards.map(({ keys }) => commands.exists(keys.epoch))))),
     };
     const { doctorCounts } = service;
-    metrics = await openMetrics(config, { shards, counts, authority, redis: commands, doctorCounts }, log);
+    metrics = await openMetrics(
+      config,
+      { shards, counts, authority, webhooks, redis: commands, doctorCounts },
+      log,
+    );
     if (host && host.site !== MAIN_SITE) await sites.putNew(host.site);
     await sites.get(MAIN_SITE);
-    const stop = () => Promise.all(shards.map((shard) => shard.stop()));
+    const stop = () => Promise.all([webhooks.stop(), ...shards.map((shard) => shard.stop())]);
     try {
       await Promise.all(shards.map((shard) => shard.start()));
+      webhooks.start();
     } catch (error) {
       await stop();
       throw error;

@@ -41,6 +41,8 @@ interface ShardSources {
 interface ShardEvents {
   /** The history went back: what was in it may be gone. */
   wentBack(): void;
+  /** The journal has grown. */
+  heard(): void;
   /** A session of one of its sites ended; without an address: any may have, unheard. */
   sessionEnded(address?: Address): void;
 }
@@ -76,7 +78,13 @@ export function openShard(
     },
     counts,
   );
-  const tail = new Tail(tailRedis, keys, log, options, delivery);
+  const tail = new Tail(tailRedis, keys, log, options, {
+    heard: (entries) => {
+      delivery.heard(entries);
+      events.heard();
+    },
+    refilled: (end, reason) => delivery.refilled(end, reason),
+  });
   delivery.suspectRollback = () => tail.suspect();
   delivery.heardPresence = (room, user, isHere) => {
     if (!isHere) presence.forget(room, userKeyOf(siteOf(room), user));

@@ -148,7 +148,7 @@ describe('the layers', () => {
   const LAYERS = [
     ['chat'],
     ['log'],
-    ['delivery'],
+    ['delivery', 'webhooks'],
     ['http'],
     ['metrics'],
     ['app'],

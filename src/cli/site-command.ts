@@ -8,6 +8,7 @@ import { type Books, openBooks } from './open-books.ts';
 
 /** `throughline site add|list|remove|key`: what sites there are, and what they sign with. */
 export async function siteCommand(io: Io, args: readonly string[]): Promise<void> {
+  if (args[0] === 'webhook') return (await import('./webhook-command.ts')).webhookCommand(io, args.slice(1));
   const { positionals, values } = readArguments(args, SITE_OPTIONS, USAGES.site);
   const [action, name, ...more] = positionals;
   if (!isAction(action) || (name === undefined) !== (action === 'list') || more.length > 0)

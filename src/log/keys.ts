@@ -1,7 +1,8 @@
 /*
  * What Redis holds, under one namespace (`tl` unless configured otherwise). Every key is spelled here.
  *
- * tl:{0}:journal                        stream   to, kind, before, prev, n, data   everything, in order; trimmed to journalEntries
+ * tl:{0}:journal                        stream   to, kind, before, prev, n, data   everything, in order; trimmed to journalEntries.
+ *                                                                              One consumer group for each webhook: webhook:<id>
  * tl:{0}:epoch                          string   random; names this history; set by start, by append and by whoever misses it
  * tl:{0}:log:<site>/<room>              stream   kind, prev, n, data               durable entries of a room, same ids as the journal
  * tl:{0}:sent:<room>:<user>:<clientId>  string   id, digest of the draft           posts already accepted, 24 h
@@ -19,6 +20,8 @@
  * tl:shards                             string   how many shards there are, stored at the first start
  * tl:sites                              hash     site -> its JSON              title, origins, guests, keys
  * tl:keys                               hash     id -> JSON                    API keys: site, name, scopes, SHA-256 of the secret
+ * tl:webhooks                           hash     id -> JSON                    site, url, events, secret
+ * tl:dead:<webhook>                     stream   letter                        what its receiver didn't take; 1000 at most
  * tl:lease:<nonce>                      string   a stream confirmed by its client, expires
  * tl:pace:…                             string   rate-limiter-flexible's counters
  * tl:secret                             string   the session secret, where none is configured
@@ -47,6 +50,7 @@ export class Keys {
   readonly secret: string;
   readonly sites: string;
   readonly apiKeys: string;
+  readonly hooks: string;
   readonly shards: string;
   readonly sessionPrefix: string;
   readonly pacePrefix: string;
@@ -67,6 +71,7 @@ export class Keys {
     this.secret = `${namespace}:secret`;
     this.sites = `${namespace}:sites`;
     this.apiKeys = `${namespace}:keys`;
+    this.hooks = `${namespace}:webhooks`;
     this.shards = `${namespace}:shards`;
     this.sessionPrefix = `${namespace}:sess:`;
     this.pacePrefix = `${namespace}:pace`;
@@ -116,6 +121,10 @@ export class Keys {
 
   revoked(user: UserKey): string {
     return `${this.#shard}:revoked:${user}`;
+  }
+
+  deadLetters(hook: string): string {
+    return `${this.#namespace}:dead:${hook}`;
   }
 
   lease(nonce: string): string {
