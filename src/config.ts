@@ -281,7 +281,7 @@ const SETTINGS = {
     'WEBHOOK_CONCURRENCY',
     4,
     integer(1, 100),
-    'Events that one receiver is told, or waits to be told again, at once; of each process.',
+    'Events that each process tells one receiver, or waits to tell it again, at once.',
   ),
   webhookTries: setting('WEBHOOK_TRIES', 12, integer(1, 100), 'Tries after which an event is a dead letter.'),
   webhookBackoffMs: setting(

@@ -2,6 +2,7 @@ import { createHmac } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Scope } from '../src/chat/api-keys.ts';
 import { SCOPES } from '../src/chat/api-keys.ts';
+import type { ClosedEntry } from '../src/chat/entries.ts';
 import { signClaims } from '../src/chat/sign-claims.ts';
 import { MAIN_SITE, newSite, parseSiteName, type SiteName } from '../src/chat/sites.ts';
 import type { Config } from '../src/config.ts';
@@ -56,6 +57,11 @@ function asking(url: string, secret: string) {
         }),
       ),
   };
+}
+
+function textOf(res: Response): ReadableStreamDefaultReader<string> {
+  const decoder = new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>;
+  return (res.body as ReadableStream<Uint8Array>).pipeThrough(decoder).getReader();
 }
 
 function codeOf([status, body]: [number, Record<string, unknown>]): unknown[] {
@@ -240,11 +246,18 @@ describe('a host’s server', () => {
     const ada = await Person.logIn(url, 'Ada', 'shop');
     const controller = new AbortController();
     const res = await ada.get('/api/stream?rooms=lobby', { signal: controller.signal });
-    const reader = (res.body as ReadableStream<Uint8Array>).pipeThrough(new TextDecoderStream()).getReader();
+    const reader = textOf(res);
     let told = (await reader.read()).value ?? '';
     expect((await send('/api/rooms/lobby/close', {}))[0]).toBe(200);
     while (!/^event: closed$/m.test(told)) told += (await reader.read()).value ?? '';
-    expect(told).toMatch(/^data: \{"kind":"closed","room":"lobby","id":"[\d-]+","at":\d+\}$/m);
+    const data = /^data: (\{"kind":"closed".*\})$/m.exec(told)?.[1] as string;
+    const closed: Partial<ClosedEntry> = JSON.parse(data);
+    expect(closed).toEqual({
+      kind: 'closed',
+      room: 'lobby',
+      id: expect.stringMatching(/^\d+-\d+$/),
+      at: expect.any(Number),
+    });
     controller.abort();
   });
 
@@ -271,7 +284,7 @@ describe('a host’s server', () => {
     const res = await fetch(`${url}/api/stream?rooms=lobby&after=${page['cursor']}`, {
       headers: { Authorization: `Bearer ${secret}` },
     });
-    const reader = (res.body as ReadableStream<Uint8Array>).pipeThrough(new TextDecoderStream()).getReader();
+    const reader = textOf(res);
     await send('/api/rooms/lobby/messages', { text: 'after' });
     let told = '';
     while (!told.includes('"text":"after"')) told += (await reader.read()).value ?? '';

@@ -41,10 +41,12 @@ interface Call {
   readonly event: { type: string; timestamp: string; site: string; data: Record<string, unknown> };
 }
 
+type Answer = (res: ServerResponse, call: Call) => void;
+
 /** A host's server, which answers as it is told to. */
 class Host {
   readonly calls: Call[] = [];
-  answer: (res: ServerResponse, call: Call) => void = (res) => void res.end();
+  answer: Answer = (res) => void res.end();
   atOnce = 0;
   mostAtOnce = 0;
   readonly server = createServer((req, res) => void this.#hear(req, res));
@@ -77,8 +79,16 @@ class Host {
   }
 }
 
-const fails = (status: number) => (res: ServerResponse) =>
-  void res.writeHead(status).end('no'.repeat(10_000));
+function fails(status: number): Answer {
+  return (res) => void res.writeHead(status).end('no'.repeat(10_000));
+}
+
+const REFUSING: [string, Answer, unknown][] = [
+  ['answers 500', fails(500), 'status 500'],
+  ['redirects', (res) => void res.writeHead(307, { Location: 'http://127.0.0.1:1/' }).end(), 'status 307'],
+  ['never answers', () => {}, 'no answer within 300 ms'],
+  ['hangs up', (res) => void res.destroy(), expect.stringMatching(/socket|SOCKET|closed/)],
+];
 
 async function serve(overrides: Partial<Config> = {}, processes = 1) {
   const config = testConfig(redis, { ...FAST, ...overrides });
@@ -187,7 +197,8 @@ describe('a receiver', () => {
     const { env, ada, samples } = await serve({ webhookTries: 50 });
     const host = new Host();
     let n = 0;
-    host.answer = (res) => (++n % 3 === 0 ? void res.end() : n % 3 === 1 ? fails(503)(res) : res.destroy());
+    host.answer = (res, call) =>
+      ++n % 3 === 0 ? void res.end() : n % 3 === 1 ? fails(503)(res, call) : res.destroy();
     await addHook(env, await host.listen());
     for (let i = 0; i < 30; i++) await ada.post(`${i}`);
     await waitFor('all of it', async () => (await samples()).delivered >= 30);
@@ -199,16 +210,7 @@ describe('a receiver', () => {
     expect((await samples()).retried).toBe(host.calls.length - 30);
   });
 
-  test.each([
-    ['answers 500', fails(500), 'status 500'],
-    [
-      'redirects',
-      (res: ServerResponse) => void res.writeHead(307, { Location: 'http://127.0.0.1:1/' }).end(),
-      'status 307',
-    ],
-    ['never answers', () => {}, 'no answer within 300 ms'],
-    ['hangs up', (res: ServerResponse) => void res.destroy(), expect.stringMatching(/socket|SOCKET|closed/)],
-  ] as const)('that %s has dead letters, which can be sent again', async (_, answer, reason) => {
+  test.each(REFUSING)('that %s has dead letters, which can be sent again', async (_, answer, reason) => {
     const { env, ada, samples } = await serve();
     const host = new Host();
     host.answer = answer;

@@ -24,14 +24,21 @@ export const TAIL_OPTIONS = { ...ASKING_OPTIONS, last: text };
 
 export const POST_OPTIONS = { ...ASKING_OPTIONS, as: text, 'client-id': text };
 
+type Options = NonNullable<ParseArgsConfig['options']>;
+
+type Read<Own extends Options> = ReturnType<
+  typeof parseArgs<{ options: typeof COMMON & Own; allowPositionals: true }>
+>;
+
 /** What a command was called with. Throws a StartError that shows how it is called. */
-export function readArguments<Options extends NonNullable<ParseArgsConfig['options']>>(
+export function readArguments<Own extends Options>(
   args: readonly string[],
-  options: Options,
+  options: Own,
   usage: string,
-) {
+): Read<Own> {
   try {
-    return parseArgs({ args: [...args], options: { ...COMMON, ...options }, allowPositionals: true });
+    const all = { ...COMMON, ...options };
+    return parseArgs({ args: [...args], options: all, allowPositionals: true }) as unknown as Read<Own>;
   } catch (error) {
     // Only the library's first sentence: the rest is about how to write a path that begins with a dash.
     throw new StartError(`${(error as Error).message.split('. ')[0]}.\n${usage}`);

@@ -149,8 +149,8 @@ export class JournalGroup {
   }
 
   async #hold(ids: readonly StreamId[], idleMs: number): Promise<void> {
-    if (ids.length === 0) return;
-    const [first, ...others] = ids as [string, ...string[]];
+    const [first, ...others] = ids;
+    if (first === undefined) return;
     const idle = ['IDLE', String(idleMs), 'JUSTID'];
     await this.#redis.xclaim(this.#journal, this.#group, this.#consumer, 0, first, ...others, ...idle);
   }
