@@ -7,6 +7,7 @@ import { confirm } from './http/confirm.ts';
 import { shareWithSite } from './http/cors.ts';
 import { echoRequest, probePoll, probeStream, takeReport } from './http/doctor.ts';
 import { tellHistory } from './http/history.ts';
+import { createHostApi, createKeyOnly } from './http/host-api.ts';
 import { onlyMainSite } from './http/named-site.ts';
 import { checkOrigin } from './http/origin.ts';
 import { tellPeople } from './http/people.ts';
@@ -74,8 +75,10 @@ function createApi(service: Service): Router {
     express.json({ limit: BODY_BYTES, inflate: false }),
     express.urlencoded({ limit: BODY_BYTES, inflate: false, extended: false }),
   );
+  // API keys come from servers: there is no page whose origin could be checked.
+  api.use(needBody, createHostApi(service), createKeyOnly());
   // Again: the body may name another site.
-  api.use(needBody, shareWithSite(service), checkOrigin(service));
+  api.use(shareWithSite(service), checkOrigin(service));
 
   // Routes are tried in turn, so those that are asked for all the time come first.
   api

@@ -264,6 +264,32 @@ const SETTINGS = {
   concurrentReads: setting('CONCURRENT_READS', 16, integer(1), 'Log reads of a shard under way at once.'),
   postBurst: setting('POST_BURST', 120, integer(1), 'Posts that a user may send in a burst.'),
   postsPerSecond: setting('POSTS_PER_SECOND', 2, integer(1), 'Posts a second that a user may send besides.'),
+  apiKeyBurst: setting('API_KEY_BURST', 300, integer(1), 'Requests that an API key may send in a burst.'),
+  apiKeyRequestsPerSecond: setting(
+    'API_KEY_REQUESTS_PER_SECOND',
+    20,
+    integer(1),
+    'Requests a second that an API key may send besides.',
+  ),
+  webhookTimeoutMs: setting(
+    'WEBHOOK_TIMEOUT_MS',
+    10_000,
+    duration,
+    'Longest that a call of a webhook’s receiver may take.',
+  ),
+  webhookConcurrency: setting(
+    'WEBHOOK_CONCURRENCY',
+    4,
+    integer(1, 100),
+    'Events that each process tells one receiver, or waits to tell it again, at once.',
+  ),
+  webhookTries: setting('WEBHOOK_TRIES', 12, integer(1, 100), 'Tries after which an event is a dead letter.'),
+  webhookBackoffMs: setting(
+    'WEBHOOK_BACKOFF_MS',
+    2000,
+    duration,
+    'Longest wait before the second try; doubles with each, up to ten minutes.',
+  ),
   metricsPort: setting(
     'METRICS_PORT',
     undefined,

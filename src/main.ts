@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { pino } from 'pino';
+import { type CommandName, commandsText, isCommand } from './cli/commands.ts';
 import { type Config, configFrom, helpText } from './config.ts';
 import { type Log, withoutCommand } from './log/logger.ts';
 import { StartError } from './log/start-error.ts';
@@ -48,12 +49,35 @@ async function start(config: Config, log: Log, stop: AbortSignal): Promise<Runni
   }
 }
 
+/** Runs one of the operator's commands; a second signal ends it at once. */
+async function command(name: CommandName, args: readonly string[]): Promise<void> {
+  const { runCommand } = await import('./cli/run-command.ts');
+  const ending = new AbortController();
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => {
+      if (ending.signal.aborted) process.exit(1);
+      ending.abort();
+    });
+  }
+  // Whoever reads has gone: nothing more is wanted (`… | head -1`).
+  process.stdout.on('error', () => ending.abort());
+  const io = {
+    env: process.env,
+    say: (line: string) => void process.stdout.write(`${line}\n`),
+    complain: (line: string) => void process.stderr.write(`${line}\n`),
+    signal: ending.signal,
+  };
+  process.exitCode = await runCommand(io, name, args);
+}
+
 async function main(): Promise<void> {
   const argv = process.argv.slice(2);
-  if (argv[0] === WORKER_ARGUMENT && process.connected) return work();
-  const asked = configFrom(process.env, argv);
+  const [name, ...args] = argv;
+  if (name === WORKER_ARGUMENT && process.connected) return work();
+  if (isCommand(name)) return command(name, args);
+  const asked = configFrom(process.env, name === 'serve' ? args : argv);
   if (asked.kind === 'help') {
-    process.stdout.write(`${helpText()}\n`);
+    process.stdout.write(`${helpText()}\n\n${commandsText()}\n`);
     return;
   }
   const log = pino({ level: asked.config.logLevel });

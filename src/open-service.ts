@@ -13,6 +13,7 @@ import { revokeUser } from './http/revoke-user.ts';
 import type { Service } from './http/service.ts';
 import { type TakeUpgrade, takeUpgrades } from './http/socket.ts';
 import { JwtVerifier } from './http/verify-jwt.ts';
+import { ApiKeys } from './log/api-keys.ts';
 import { connect } from './log/connections.ts';
 import { DoctorCounts } from './log/doctor-counts.ts';
 import { startEmbeddedRedis } from './log/embedded-redis.ts';
@@ -30,6 +31,7 @@ import { type OpenMetrics, openMetrics } from './metrics/open-metrics.ts';
 import type { Samples } from './metrics/samples.ts';
 import type { ReadMetrics } from './metrics/tell-metrics.ts';
 import { type OpenShard, openShard } from './open-shard.ts';
+import { Webhooks } from './webhooks/webhooks.ts';
 
 /** A service that runs, without a server of its own. */
 export interface OpenService {
@@ -128,11 +130,22 @@ async function compose(
               log.error({ err: withoutCommand(error) }, 'the lobbies couldn’t be opened again'),
             );
           },
+          heard: () => webhooks.wake(),
           sessionEnded: (address) => authority.forget(address),
         },
       ),
     );
     const shardOf = (site: SiteName) => shards[shardIndexOf(site, shards.length)] as OpenShard;
+    const webhooks = new Webhooks(
+      {
+        commands,
+        open: () => connections.openAnother('webhooks'),
+        keys,
+        keysOf: (site) => shardOf(site).keys,
+        log,
+      },
+      config,
+    );
     const sites = new SiteBook(commands, keys, (site) => shardOf(site).rooms.open(site));
 
     const secret = config.sessionSecret ?? (await sharedSecret(commands, keys));
@@ -157,6 +170,11 @@ async function compose(
       connections: ownConnections,
       shardOf,
       leases: new Leases(commands, keys, config.leaseMs),
+      apiKeys: new ApiKeys(commands, keys),
+      apiKeyPace: new Pace(commands, keys.keyPacePrefix, {
+        burst: config.apiKeyBurst,
+        perSecond: config.apiKeyRequestsPerSecond,
+      }),
       presencePace,
       pace: new Pace(commands, keys.pacePrefix, {
         burst: config.postBurst,
@@ -179,15 +197,16 @@ async function compose(
     const { doctorCounts } = service;
     metrics = await openMetrics(
       config,
-      { shards, counts, authority, redis: commands, doctorCounts },
+      { shards, counts, authority, webhooks, redis: commands, doctorCounts },
       log,
       readAllMetrics,
     );
     if (host && host.site !== MAIN_SITE) await sites.putNew(host.site);
     await sites.get(MAIN_SITE);
-    const stop = () => Promise.all(shards.map((shard) => shard.stop()));
+    const stop = () => Promise.all([webhooks.stop(), ...shards.map((shard) => shard.stop())]);
     try {
       await Promise.all(shards.map((shard) => shard.start()));
+      webhooks.start();
     } catch (error) {
       await stop();
       throw error;

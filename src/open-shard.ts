@@ -41,6 +41,8 @@ interface ShardSources {
 interface ShardEvents {
   /** The history went back: what was in it may be gone. */
   wentBack(): void;
+  /** The journal has grown. */
+  heard(): void;
   /** A session or a user's log-ins ended or changed in one of its sites; without an address: any may have, unheard. */
   sessionEnded(address?: Address): void;
 }
@@ -76,16 +78,28 @@ export function openShard(
     },
     counts,
   );
-  const tail = new Tail(tailRedis, keys, log, options, delivery);
+  const tail = new Tail(tailRedis, keys, log, options, {
+    heard: (entries) => {
+      delivery.heard(entries);
+      events.heard();
+    },
+    refilled: (end, reason) => delivery.refilled(end, reason),
+  });
   delivery.suspectRollback = () => tail.suspect();
   delivery.heardPresence = (room, user, isHere) => {
     if (!isHere) presence.forget(room, userKeyOf(siteOf(room), user));
   };
   delivery.heardSessionEnd = (address) => events.sessionEnded(address);
   const sweeper = new Sweeper(commands, presence, log, options.leaseMs / 2);
+  const appender = new Appender(
+    commands,
+    keys,
+    options,
+    replicated && new ReplicaWriter(replicated, options),
+  );
   return {
     keys,
-    appender: new Appender(commands, keys, options, replicated && new ReplicaWriter(replicated, options)),
+    appender,
     history,
     rooms: new RoomBook(commands, keys, options.maxRooms),
     names: new Names(commands, keys, options.sessionTtlMs),

@@ -148,17 +148,17 @@ describe('the layers', () => {
   const LAYERS = [
     ['chat'],
     ['log'],
-    ['delivery'],
+    ['delivery', 'webhooks'],
     ['http'],
     ['metrics'],
     ['app'],
     ['open-shard'],
     ['open-service'],
     ['server', 'library'],
-    ['workers'],
+    ['workers', 'cli'],
     ['main'],
   ];
-  const MAY_USE_CONFIG = ['open-service', 'server', 'library', 'workers', 'main'];
+  const MAY_USE_CONFIG = ['open-service', 'server', 'library', 'workers', 'cli', 'main'];
   const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' }).filter((name) =>
     name.endsWith('.ts'),
   );

@@ -603,7 +603,9 @@ describe('in text browsers', () => {
         await writeFile(join(folder, 'body'), String(body));
         await run('-post', join(folder, 'body'), `${url}/plain/lobby/post`);
         const { stdout } = await run(`${url}/plain/lobby`);
-        expect(stdout).toMatch(/Ada \(guest\) \d\d:\d\d UTC\s+first\nsecond <i>\s+Ada \(guest\) \d\d:\d\d UTC\s+from w3m/);
+        expect(stdout).toMatch(
+          /Ada \(guest\) \d\d:\d\d UTC\s+first\nsecond <i>\s+Ada \(guest\) \d\d:\d\d UTC\s+from w3m/,
+        );
         expect(stdout).toContain('[Send]');
         expect(await readFile(join(folder, 'body'), 'utf8')).toBe(String(body));
       } finally {

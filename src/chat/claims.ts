@@ -19,7 +19,8 @@ export interface Claims {
 
 /** Whole claims, signature included. */
 export const MAX_CLAIMS_BYTES = 4096;
-const MAX_LIFE_S = 600;
+/** From `iat` to `exp`, in seconds. */
+export const MAX_CLAIMS_LIFE_S = 600;
 /** So far the host's clock may be off. */
 const SKEW_S = 60;
 const MAX_ROOMS = 200;
@@ -27,14 +28,18 @@ const ALL_ROOMS = '*';
 
 const seconds = z.int('must be whole seconds since 1970').nonnegative('must be whole seconds since 1970');
 
-const rooms = z
+/** Names of rooms, or `*` alone for all. */
+export const roomList = z
   .array(
     z.union([z.literal(ALL_ROOMS), slug], 'must name rooms, or be "*"'),
     'must be a list of rooms, or ["*"]',
   )
   .max(MAX_ROOMS, `must be at most ${MAX_ROOMS}`)
-  .refine((list) => !list.includes(ALL_ROOMS) || list.length === 1, 'must be ["*"] or a list of rooms')
-  .transform((list): OpenRooms => (list[0] === ALL_ROOMS ? undefined : (list as string[] as RoomName[])));
+  .refine((list) => !list.includes(ALL_ROOMS) || list.length === 1, 'must be ["*"] or a list of rooms');
+
+const rooms = roomList.transform(
+  (list): OpenRooms => (list[0] === ALL_ROOMS ? undefined : (list as string[] as RoomName[])),
+);
 
 const claims = z.object({
   site: z.string('must be a string'),
@@ -62,8 +67,8 @@ export function parseClaims(json: string, site: SiteName, nowS: number): Claims 
       `The claims are for the site ${said.site.slice(0, 64)}, and this is ${site}.`,
       { field: 'site' },
     );
-  if (exp - iat > MAX_LIFE_S)
-    throw new Refusal('claims_too_long', `exp may be at most ${MAX_LIFE_S} seconds after iat.`, {
+  if (exp - iat > MAX_CLAIMS_LIFE_S)
+    throw new Refusal('claims_too_long', `exp may be at most ${MAX_CLAIMS_LIFE_S} seconds after iat.`, {
       field: 'exp',
     });
   if (iat > nowS + SKEW_S || (nbf ?? 0) > nowS + SKEW_S)

@@ -83,6 +83,17 @@ export interface PresenceEntry {
   readonly here: boolean;
 }
 
+/**
+ * A room was closed: from here on it can only be read. Transient; who comes later learns it from the room itself. It is
+ * none of the events below, since a client that doesn't know it misses nothing but the moment.
+ */
+export interface ClosedEntry {
+  readonly kind: 'closed';
+  readonly room: RoomName;
+  readonly id: StreamId;
+  readonly at: number;
+}
+
 /** What a reader is told: entries and notices, as JSON on every carrier. */
 export type WireEvent = MessageEntry | PresenceEntry | GapNotice | HelloNotice | HeartbeatNotice | ByeNotice;
 

@@ -22,6 +22,8 @@ export interface Room {
   readonly title: string;
   readonly n: number;
   readonly members: number;
+  /** Nothing more can be said there. */
+  readonly closed?: true;
 }
 
 const MAX_ROOMS_A_REQUEST = 50;

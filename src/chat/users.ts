@@ -11,6 +11,8 @@ export interface User {
   readonly avatar?: string;
   /** Absent for a member. */
   readonly role?: 'moderator' | 'admin';
+  /** Nobody who reads: the host's own server posts so. */
+  readonly bot?: true;
 }
 
 export const ROLES = ['member', 'moderator', 'admin'] as const;
@@ -22,7 +24,7 @@ const MAX_ID_CHARACTERS = 128;
 const MAX_AVATAR_CHARACTERS = 1000;
 
 /** A display name of 1 to 40 characters, without controls, line ends or bidi overrides; trimmed, in NFC. */
-const displayName = z
+export const displayName = z
   .string('must be a string')
   .transform((name) => name.normalize('NFC').trim())
   .refine(isOneLine, 'must not have control characters, line breaks or text-direction overrides')
@@ -51,6 +53,11 @@ export const role = z.enum(ROLES, `must be ${ROLES.join(', ')}`);
 
 /** How guests' ids begin, and those of nobody else. */
 const GUEST_ID = 'guest-';
+/** Whom a host's own server posts as. */
+const SYSTEM_ID = 'system';
+const BOT_ID = 'bot:';
+/** Whoever reads with an API key. */
+const KEY_ID = 'key:';
 
 /** What only a host site's users may be called by. */
 export const vouchedId = z
@@ -58,7 +65,10 @@ export const vouchedId = z
   .min(1, 'must not be empty')
   .max(MAX_ID_CHARACTERS, `must have at most ${MAX_ID_CHARACTERS} characters`)
   .refine(isOneLine, 'must have printable characters only')
-  .refine((id) => !id.startsWith(GUEST_ID), `must not begin with ${GUEST_ID}`);
+  .refine(
+    (id) => id !== SYSTEM_ID && ![GUEST_ID, BOT_ID, KEY_ID].some((prefix) => id.startsWith(prefix)),
+    `must not be ${SYSTEM_ID}, nor begin with ${GUEST_ID}, ${BOT_ID} or ${KEY_ID}`,
+  );
 
 const guestLogIn = z.strictObject({
   name: displayName,
@@ -69,6 +79,16 @@ const guestLogIn = z.strictObject({
 /** A guest of that name, whose id is nobody else's. */
 export function newGuest(name: string, random: string): User {
   return { id: `${GUEST_ID}${random}`, name, guest: true };
+}
+
+/** What a host's own server posts as. */
+export function botUser(as: 'system' | 'bot', name: string): User {
+  return { id: as === 'system' ? SYSTEM_ID : `${BOT_ID}${name}`, name, guest: false, bot: true };
+}
+
+/** What reads with an API key, and is shown to nobody. */
+export function keyUser(keyId: string, name: string): User {
+  return { id: `${KEY_ID}${keyId}`, name, guest: false, bot: true };
 }
 
 /** A user as the wire tells of one: without what goes without saying. */

@@ -23,6 +23,7 @@ export interface Ticket {
   readonly req?: Request;
   /** The site that is asked; whether there is one of that name isn't known yet. */
   readonly site: SiteName;
+  /** By what the log-in is found again: a session's id, or an API key. */
   readonly sid: string | undefined;
   readonly addresses: readonly Address[];
 }

@@ -2,6 +2,7 @@ import type { RequestHandler } from 'express';
 import type { SiteName } from '../chat/sites.ts';
 import type { Counts } from '../delivery/counts.ts';
 import type { Delivery } from '../delivery/delivery.ts';
+import type { ApiKeys } from '../log/api-keys.ts';
 import type { Appender } from '../log/append.ts';
 import type { DoctorCounts } from '../log/doctor-counts.ts';
 import type { KnownUsers } from '../log/known-users.ts';
@@ -37,6 +38,9 @@ export interface Service {
   readonly sites: SiteBook;
   /** Those of the server, where that is our own. */
   readonly connections: OpenConnections | undefined;
+  readonly apiKeys: ApiKeys;
+  /** Of what an API key asks. */
+  readonly apiKeyPace: Pace;
   /** What the site's requests work with; also where there is no such site. */
   shardOf(site: SiteName): Shard;
   readonly leases: Leases;

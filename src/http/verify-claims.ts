@@ -1,17 +1,13 @@
-import { createHmac, timingSafeEqual } from 'node:crypto';
+import { timingSafeEqual } from 'node:crypto';
 import { type Claims, MAX_CLAIMS_BYTES, parseClaims } from '../chat/claims.ts';
 import { Refusal } from '../chat/refusals.ts';
+import { signatureOf } from '../chat/sign-claims.ts';
 import type { Site } from '../chat/sites.ts';
 import { utf8 } from './utf8.ts';
 import type { JwtVerifier } from './verify-jwt.ts';
 
 const SIGNED = /^([A-Za-z0-9_-]+)\.([0-9a-fA-F]{64})$/;
 const JWT = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*$/;
-
-/** The signature of claims: HMAC-SHA256 over their base64url text, by the key's own text. */
-export function signatureOf(p: string, secret: string): Buffer {
-  return createHmac('sha256', secret).update(p).digest();
-}
 
 /**
  * Reads claims, in either form, once it is sure that the site signed them. Of what it didn't sign nothing is read, and

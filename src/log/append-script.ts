@@ -67,9 +67,9 @@ end
 /**
  * KEYS: journal, epoch; for a durable entry also: room log, room, the user's two counts of posts, and, where there is a
  * clientId, sent. ARGV: to, kind, data, journalEntries, new epoch; for a durable entry also: roomLogEntries, digest,
- * sent's life in ms, 1 if a WAIT follows, and how many posts there may be in a second, and in a burst beyond that.
+ * sent's life in ms, 1 if a WAIT follows, and how many posts there may be in a second (empty: any), and in a burst beyond that.
  *
- * Answers {'appended', id}, {'known', id}, {'reused'}, {'no_room'}, {'too_fast', ms until the next may come} or
+ * Answers {'appended', id}, {'known', id}, {'reused'}, {'no_room'}, {'closed'}, {'too_fast', ms until the next may come} or
  * {'corrupt', key, what is wrong with it}. A post is counted first, whatever becomes of it; then all reading and deciding comes before the first write, and no write after it can fail, so an entry is never half
  * there. The new id is later than both streams' last ones, even if the clock was set back or one ran ahead.
  */
@@ -93,7 +93,7 @@ local function isWithin(limit, key, lifeMs)
   return n <= tonumber(limit)
 end
 
-if isDurable and not isWithin(ARGV[10], steady, 1000) and not isWithin(ARGV[11], burst, 60000) then
+if isDurable and ARGV[10] ~= '' and not isWithin(ARGV[10], steady, 1000) and not isWithin(ARGV[11], burst, 60000) then
   return {'too_fast', redis.call('PTTL', steady)}
 end
 
@@ -112,8 +112,10 @@ end
 
 local count
 if isDurable then
-  local n, bad = read('HGET', room, 'hash', 'n')
+  local fields, bad = read('HMGET', room, 'hash', 'n', 'closed')
   if bad then return bad end
+  local n, isClosed = fields[1], fields[2]
+  if isClosed then return {'closed'} end
   if not n then
     if redis.call('EXISTS', room) == 0 then return {'no_room'} end
     n = '0'

@@ -41,7 +41,7 @@ export class Appender {
 
   /**
    * Appends a message to the journal and its room's log; the same `clientId` again answers with the first one's id.
-   * Refusals: `room_not_found`, `client_id_reused`, `too_fast`, `unavailable` (not sent), `unsure` (sent, but no answer came, or not
+   * Refusals: `room_not_found`, `room_closed`, `client_id_reused`, `too_fast`, `unavailable` (not sent), `unsure` (sent, but no answer came, or not
    * all replicas have it).
    */
   async post(
@@ -49,6 +49,7 @@ export class Appender {
     user: UserKey,
     by: User,
     draft: Draft,
+    pace: 'paced' | 'unpaced' = 'paced',
   ): Promise<{ id: StreamId; isNew: boolean }> {
     const { text, clientId } = draft;
     const data = JSON.stringify({ user: by, text, clientId });
@@ -69,7 +70,7 @@ export class Appender {
         digest,
         SENT_LIFE_MS,
         this.#posts.isWaitedFor ? 1 : 0,
-        this.#options.postsPerSecond,
+        pace === 'paced' ? this.#options.postsPerSecond : '',
         this.#options.postBurst,
       ],
     );
@@ -119,6 +120,8 @@ export class Appender {
         throw tooFast(Number(answer[1]));
       case 'no_room':
         throw new Refusal('room_not_found', 'There is no such room.', { field: 'room' });
+      case 'closed':
+        throw new Refusal('room_closed', 'This room is closed: it can only be read.', { field: 'room' });
       default:
         throw new Error(`append refused: ${answer.slice(1).join(' ')}`);
     }

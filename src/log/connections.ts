@@ -15,6 +15,8 @@ export interface Connections {
   readonly tails: readonly RedisClient[];
   /** Posts that wait for replicas, which stalls everything queued behind them; undefined where they don't. */
   readonly replicated: RedisClient | undefined;
+  /** Opens one more, for what must hold up none of these. */
+  openAnother(role: string): Promise<RedisClient>;
   close(): void;
 }
 
@@ -50,8 +52,13 @@ export async function connect(
   const replicated =
     replicas === undefined ? undefined : open('replicated', { commandTimeout: COMMAND_TIMEOUT_MS });
   await Promise.all(opened.map(({ ready }) => ready));
+  const openAnother = async (role: string) => {
+    const redis = open(role, { commandTimeout: COMMAND_TIMEOUT_MS });
+    await opened.at(-1)?.ready;
+    return redis;
+  };
   const close = () => opened.forEach(({ redis }) => void redis.disconnect());
-  return { commands, reads, tails, replicated, close };
+  return { commands, reads, tails, replicated, openAnother, close };
 }
 
 interface OpenClient {

@@ -1,12 +1,13 @@
 /*
  * What Redis holds, under one namespace (`tl` unless configured otherwise). Every key is spelled here.
  *
- * tl:{0}:journal                        stream   to, kind, before, prev, n, data   everything, in order; trimmed to journalEntries
+ * tl:{0}:journal                        stream   to, kind, before, prev, n, data   everything, in order; trimmed to journalEntries.
+ *                                                                              One consumer group for each webhook: webhook:<id>
  * tl:{0}:epoch                          string   random; names this history; set by start, by append and by whoever misses it
  * tl:{0}:log:<site>/<room>              stream   kind, prev, n, data               durable entries of a room, same ids as the journal
  * tl:{0}:sent:<room>:<user>:<clientId>  string   id, digest of the draft           posts already accepted, 24 h
  * tl:{0}:rooms:<site>                   set      rooms of a site
- * tl:{0}:room:<site>/<room>             hash     title, createdBy, createdAt, n
+ * tl:{0}:room:<site>/<room>             hash     title, createdBy, createdAt, n, closed (ms, if it is)
  * tl:{0}:members:<site>/<room>          zset     user -> when the membership lapses (ms; +inf: never)
  * tl:{0}:joined:<user>                  set      rooms the user is a member of
  * tl:{0}:presence:<site>/<room>         zset     user -> end of the latest lease (ms); expires, as the next three do
@@ -20,6 +21,9 @@
  * tl:{0}:doctor                         hash     reports, carrier:…, proxy:…, <carrier>:<verdict> -> how often  what browsers' doctors found
  * tl:shards                             string   how many shards there are, stored at the first start
  * tl:sites                              hash     site -> its JSON              title, origins, guests, keys, jwt
+ * tl:keys                               hash     id -> JSON                    API keys: site, name, scopes, SHA-256 of the secret
+ * tl:webhooks                           hash     id -> JSON                    site, url, events, secret
+ * tl:dead:<webhook>                     stream   letter                        what its receiver didn't take; 1000 at most
  * tl:lease:<nonce>                      string   a stream confirmed by its client, expires
  * tl:pace:…                             string   rate-limiter-flexible's counters
  * tl:secret                             string   the session secret, where none is configured
@@ -47,11 +51,15 @@ export class Keys {
   readonly presenceDue: string;
   readonly secret: string;
   readonly sites: string;
+  readonly apiKeys: string;
+  readonly hooks: string;
   readonly shards: string;
   readonly sessionPrefix: string;
   readonly pacePrefix: string;
   /** Of comings and goings. */
   readonly presencePacePrefix: string;
+  /** Of what API keys ask. */
+  readonly keyPacePrefix: string;
   readonly #namespace: string;
   readonly #shard: string;
 
@@ -64,10 +72,13 @@ export class Keys {
     this.presenceDue = `${this.#shard}:presence-due`;
     this.secret = `${namespace}:secret`;
     this.sites = `${namespace}:sites`;
+    this.apiKeys = `${namespace}:keys`;
+    this.hooks = `${namespace}:webhooks`;
     this.shards = `${namespace}:shards`;
     this.sessionPrefix = `${namespace}:sess:`;
     this.pacePrefix = `${namespace}:pace`;
     this.presencePacePrefix = `${namespace}:pace-presence`;
+    this.keyPacePrefix = `${namespace}:pace-key`;
   }
 
   log(room: RoomKey): string {
@@ -124,6 +135,10 @@ export class Keys {
 
   revoked(user: UserKey): string {
     return `${this.#shard}:revoked:${user}`;
+  }
+
+  deadLetters(hook: string): string {
+    return `${this.#namespace}:dead:${hook}`;
   }
 
   lease(nonce: string): string {

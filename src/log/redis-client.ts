@@ -23,12 +23,20 @@ export type RedisClient = Pick<
   | 'set'
   | 'smembers'
   | 'srem'
+  | 'xack'
+  | 'xadd'
+  | 'xautoclaim'
+  | 'xclaim'
+  | 'xdel'
+  | 'xgroup'
   | 'xlen'
+  | 'xrange'
   | 'xread'
   | 'xrevrange'
   | 'zadd'
   | 'zrange'
   | 'zrem'
+  | 'zscore'
 > & {
   /** `ready`: commands can be sent (to a Cluster: to some of its nodes at least). */
   readonly status: string;

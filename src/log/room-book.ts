@@ -20,6 +20,13 @@ redis.call('SADD', KEYS[2], ARGV[1])
 return 'created'
 `);
 
+/** KEYS: room. ARGV: when. Answers 0 where there is no room. */
+const closeScript = new Script(`
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+redis.call('HSETNX', KEYS[1], 'closed', ARGV[1])
+return 1
+`);
+
 /** What rooms there are, and who is a member of which. */
 export class RoomBook {
   readonly #redis: RedisClient;
@@ -54,6 +61,14 @@ export class RoomBook {
       [this.#keys.room(key), this.#keys.rooms(site)],
       [key, title, by, Date.now(), this.#maxRooms],
     );
+  }
+
+  /**
+   * Closes a room for good: it stays readable, but nothing can be said there. Safe to repeat. Refusal: `room_not_found`.
+   */
+  async close(room: RoomKey): Promise<void> {
+    if ((await closeScript.run(this.#redis, [this.#keys.room(room)], [Date.now()])) === 0)
+      throw noRoom(roomNameOf(room));
   }
 
   /** All rooms of a site as one user sees them, by name. */
@@ -94,7 +109,7 @@ export class RoomBook {
   /** Makes a user a member until `untilMs` (milliseconds since 1970; Infinity: for good). Refusal: `room_not_found`. */
   async join(room: RoomKey, user: UserKey, untilMs: number): Promise<void> {
     await this.mustExist([room]);
-    await this.#redis.zadd(this.#keys.members(room), score(untilMs), user);
+    await this.#redis.zadd(this.#keys.members(room), 'GT', score(untilMs), user);
     await this.#redis.sadd(this.#keys.joined(user), room);
     if (Number.isFinite(untilMs)) await this.#redis.pexpireat(this.#keys.joined(user), Math.ceil(untilMs));
   }
@@ -111,16 +126,21 @@ export class RoomBook {
     const rooms = (await this.#redis.smembers(this.#keys.joined(user))) as RoomKey[];
     if (rooms.length === 0) return;
     await Promise.all(
-      rooms.map((room) => this.#redis.zadd(this.#keys.members(room), 'XX', score(untilMs), user)),
+      rooms.map((room) => this.#redis.zadd(this.#keys.members(room), 'XX', 'GT', score(untilMs), user)),
     );
     await this.#redis.pexpireat(this.#keys.joined(user), Math.ceil(untilMs));
   }
 
-  /** Ends all memberships of a user. */
+  /** Ends all memberships of a user but those that are for good. */
   async forget(user: UserKey): Promise<void> {
     const rooms = (await this.#redis.smembers(this.#keys.joined(user))) as RoomKey[];
-    await Promise.all(rooms.map((room) => this.#redis.zrem(this.#keys.members(room), user)));
-    await this.#redis.del(this.#keys.joined(user));
+    await Promise.all(
+      rooms.map(async (room) => {
+        if ((await this.#redis.zscore(this.#keys.members(room), user)) === 'inf') return;
+        await this.#redis.zrem(this.#keys.members(room), user);
+        await this.#redis.srem(this.#keys.joined(user), room);
+      }),
+    );
   }
 
   async #views(rooms: readonly RoomKey[], user: UserKey): Promise<RoomView[]> {
@@ -128,18 +148,19 @@ export class RoomBook {
     for (const room of rooms) {
       const members = this.#keys.members(room);
       transaction
-        .hmget(this.#keys.room(room), 'title', 'n')
+        .hmget(this.#keys.room(room), 'title', 'n', 'closed')
         .zremrangebyscore(members, '-inf', Date.now())
         .zcard(members)
         .zscore(members, user);
     }
     const replies = await execute(transaction);
     return rooms.flatMap((room, i) => {
-      const [title, n] = answerOf(replies[i * 4]) as [string | null, string | null];
-      if (title === null) return [];
+      const [title, n, closed] = answerOf(replies[i * 4]) as (string | null)[];
+      if (title === null || title === undefined) return [];
       const members = answerOf(replies[i * 4 + 2]) as number;
       const isMember = answerOf(replies[i * 4 + 3]) !== null;
-      return [{ room: roomNameOf(room), title, n: Number(n ?? 0), members, isMember }];
+      const view = { room: roomNameOf(room), title, n: Number(n ?? 0), members, isMember };
+      return [closed ? { ...view, closed: true as const } : view];
     });
   }
 }

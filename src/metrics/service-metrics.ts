@@ -8,6 +8,7 @@ import type { Keys } from '../log/keys.ts';
 import type { Presence } from '../log/presence.ts';
 import type { Tail } from '../log/tail.ts';
 import type { Vitals } from '../log/vitals.ts';
+import type { Webhooks } from '../webhooks/webhooks.ts';
 import type { Collectors } from './collectors.ts';
 
 /** Where the numbers of one shard are kept. */
@@ -24,6 +25,7 @@ export interface ServiceParts {
   /** Of all shards. */
   readonly counts: Counts;
   readonly authority: Authority;
+  readonly webhooks: Pick<Webhooks, 'counts'>;
 }
 
 /** What Redis was asked for a scrape. */
@@ -44,6 +46,7 @@ export function addServiceMetrics(collectors: Collectors, parts: ServiceParts, a
   addDelivery(collectors, parts);
   addEdge(collectors, parts);
   addJournal(collectors, parts, asked);
+  addWebhooks(collectors, parts);
   addDoctor(collectors, asked);
 }
 
@@ -206,6 +209,20 @@ function addJournal(collectors: Collectors, { shards, counts }: ServiceParts, as
     'How far Redis’ clock is ahead of this machine’s: by so much the latencies are too small.',
     () => secondsOf(asked().vitals?.clockAheadMs),
     'max',
+  );
+}
+
+function addWebhooks(collectors: Collectors, { webhooks: { counts } }: ServiceParts): void {
+  collectors.counterBy(
+    'throughline_webhook_calls_total',
+    'Webhook events that were delivered, were retried, or became dead letters.',
+    'outcome',
+    () => ({ delivered: counts.delivered, retried: counts.retried, dead: counts.dead }),
+  );
+  collectors.counter(
+    'throughline_webhook_trimmed_total',
+    'Journal entries that left before a webhook’s receiver had taken them.',
+    () => counts.trimmed,
   );
 }
 

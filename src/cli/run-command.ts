@@ -1,0 +1,33 @@
+import { Refusal } from '../chat/refusals.ts';
+import { StartError } from '../log/start-error.ts';
+import { type CommandName, USAGES } from './commands.ts';
+import type { Io } from './io.ts';
+
+type Command = (io: Io, args: readonly string[]) => Promise<void>;
+
+/** Each is loaded only when it is called. */
+const COMMANDS: Readonly<Record<CommandName, () => Promise<Command>>> = {
+  site: async () => (await import('./site-command.ts')).siteCommand,
+  key: async () => (await import('./key-command.ts')).keyCommand,
+  tail: async () => (await import('./tail-command.ts')).tailCommand,
+  post: async () => (await import('./post-command.ts')).postCommand,
+  doctor: async () => (await import('./doctor-command.ts')).doctorCommand,
+};
+
+/** Runs a command. Answers the exit code: 1 with a sentence about what is wrong, which with `--json` is JSON as well. */
+export async function runCommand(io: Io, name: CommandName, args: readonly string[]): Promise<number> {
+  if (args.includes('--help')) {
+    io.say(USAGES[name]);
+    return 0;
+  }
+  try {
+    const command = await COMMANDS[name]();
+    await command(io, args);
+    return 0;
+  } catch (error) {
+    if (!(error instanceof StartError || error instanceof Refusal)) throw error;
+    const { message } = error;
+    io.complain(args.includes('--json') ? JSON.stringify({ error: { message } }) : message);
+    return 1;
+  }
+}

@@ -1,0 +1,47 @@
+import type { Hook } from '../chat/hooks.ts';
+import type { Payload } from './payload.ts';
+import { signedHeaders } from './sign.ts';
+
+/** How a call went: undefined if it was taken, else why it wasn't. */
+export interface Failure {
+  readonly reason: string;
+  /** What the receiver itself asks for. */
+  readonly retryAfterMs?: number;
+}
+
+/**
+ * Calls a receiver once. Only 2xx says that it was taken; a redirect isn't followed, since it would lead a signed call to
+ * where nobody asked for it. Rejects only on abort.
+ */
+export async function send(
+  { url, secret }: Pick<Hook, 'url' | 'secret'>,
+  { id, body }: Payload,
+  timeoutMs: number,
+  signal: AbortSignal,
+): Promise<Failure | undefined> {
+  const timeout = AbortSignal.timeout(timeoutMs);
+  const timestamp = Math.floor(Date.now() / 1000);
+  try {
+    const res = await fetch(url, {
+      method: 'POST',
+      headers: {
+        'Content-Type': 'application/json',
+        'User-Agent': 'Throughline',
+        ...signedHeaders(secret, id, timestamp, body),
+      },
+      body,
+      redirect: 'manual',
+      signal: AbortSignal.any([timeout, signal]),
+    });
+    // What it says besides isn't read: it may have no end.
+    await res.body?.cancel();
+    if (res.ok) return undefined;
+    const retryAfterMs = Number(res.headers.get('retry-after')) * 1000;
+    return { reason: `status ${res.status}`, ...(retryAfterMs > 0 && { retryAfterMs }) };
+  } catch (error) {
+    if (timeout.aborted) return { reason: `no answer within ${timeoutMs} ms` };
+    signal.throwIfAborted();
+    const { cause, message } = error as Error & { cause?: NodeJS.ErrnoException };
+    return { reason: cause?.code ?? cause?.message ?? message };
+  }
+}
