@@ -5,6 +5,7 @@ import { Refusal } from './chat/refusals.ts';
 import { showChatPage } from './http/chat-page.ts';
 import { confirm } from './http/confirm.ts';
 import { echoRequest, probePoll, probeStream, takeReport } from './http/doctor.ts';
+import { letOthersLoad, letSiteFrame, showEmbedPage } from './http/embed-page.ts';
 import { tellHistory } from './http/history.ts';
 import { onlyMainSite } from './http/named-site.ts';
 import { checkOrigin } from './http/origin.ts';
@@ -47,10 +48,15 @@ export function createRouter(service: Service, tellMetrics?: RequestHandler): Ro
   });
   if (tellMetrics) router.get('/metrics', tellMetrics);
   router.get('/rooms/:room', helmet(PAGE_POLICY), showChatPage(PUBLIC_FOLDER));
+  router.get('/embed/:site/:room', letSiteFrame(service.sites), showEmbedPage(PUBLIC_FOLDER));
   router.use(
     redirectToFolder,
     helmet(PAGE_POLICY),
-    express.static(PUBLIC_FOLDER, { index: 'index.html', extensions: ['html'] }),
+    express.static(PUBLIC_FOLDER, {
+      index: 'index.html',
+      extensions: ['html'],
+      setHeaders: letOthersLoad,
+    }),
   );
   router.use(() => {
     throw new Refusal('not_found', 'There is nothing here.');
