@@ -21,7 +21,10 @@ export interface Settings {
 }
 
 /** Reads the attributes. What is missing or unfit is as if it hadn't been said. */
-export function settingsOf(script: Element, page: { readonly href: string; readonly lang: string }): Settings {
+export function settingsOf(
+  script: Element,
+  page: { readonly href: string; readonly lang: string },
+): Settings {
   const said = (name: string) => script.getAttribute(`data-${name}`) || undefined;
   const length = (name: string, other: string) => {
     const text = said(name) || other;
