@@ -20,7 +20,7 @@ import { startTestRedis, type TestRedis } from './support/redis.ts';
 import { Person, startTestServer, testConfig } from './support/service.ts';
 import { waitFor } from './support/wait-for.ts';
 
-vi.setConfig({ testTimeout: 90_000, hookTimeout: 60_000 });
+vi.setConfig({ testTimeout: Number(process.env["TT"] ?? 90_000), hookTimeout: 60_000 });
 
 const ARGS = ['--no-sandbox', '--disable-gpu', '--disable-background-networking'];
 
@@ -34,6 +34,7 @@ let browser: Browser;
 let strict: Browser;
 let reader: Person;
 const files = new Map<string, string>();
+const vouchedFor = new Map<string, Person>();
 const contexts: BrowserContext[] = [];
 
 beforeAll(async () => {
@@ -65,7 +66,7 @@ beforeAll(async () => {
   });
 });
 beforeEach(async () => {
-  front = await openFront(server.url, files);
+  front = await openFront(server.url, files, vouchedFor);
 });
 afterEach(async () => {
   for (const context of contexts.splice(0)) await context.close();
@@ -422,7 +423,10 @@ describe('the widget', () => {
     await liveIn(page);
     await say(frame, 'I am u10');
     const { events } = await reader.history();
-    expect(events.slice(-2).map(({ user }) => (user as { name: string }).name)).toEqual(['Ada', 'Grace']);
+    expect(events.slice(-2).map(({ user }) => (user as { name: string }).name)).toEqual([
+      'Ada u9',
+      'Grace u10',
+    ]);
     await page.evaluate(() => Reflect.get(window, 'Throughline').reset());
     await frame.waitForSelector('#door');
   });

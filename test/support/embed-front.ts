@@ -18,14 +18,17 @@ export interface Front {
   close(): Promise<void>;
 }
 
-/** Opens the front. `files`: scripts by name. */
-export async function openFront(serviceUrl: string, files: ReadonlyMap<string, string>): Promise<Front> {
-  const people = new Map<string, Person>();
+/** Opens the front. `files`: scripts by name; `people`: whom a host vouched for before, by id. */
+export async function openFront(
+  serviceUrl: string,
+  files: ReadonlyMap<string, string>,
+  people: Map<string, Person>,
+): Promise<Front> {
   const cookies = new Map<string, string>();
   const exchange = async (body: Record<string, string>, site: string, res: ServerResponse) => {
     const payload = (body['claims'] as string).split('.')[0] as string;
     const { id, name } = JSON.parse(Buffer.from(payload, 'base64url').toString());
-    const person = people.get(id) ?? (await Person.logIn(serviceUrl, name, site));
+    const person = people.get(id) ?? (await Person.logIn(serviceUrl, `${name} ${id}`, site));
     people.set(id, person);
     const told = { user: person.user, site, role: 'member', rooms: ['*'] };
     const headers: Record<string, string> = {
