@@ -63,9 +63,8 @@ export function openWidget(base: URL, settings: Settings, script: Element): Widg
     if (isReady) holder?.frame.contentWindow?.postMessage(message, base.origin);
   };
 
-  /** The name is set before the frame is there, so that its page finds it; it is sent to nobody. */
-  const load = ({ frame }: Holder) => {
-    isReady = false;
+  /** All of it is there before the frame is in the page: browsers take its name then, and not later. The name is sent to nobody. */
+  const load = (frame: HTMLIFrameElement) => {
     const given: Given = {
       claims,
       origin: location.origin,
@@ -77,17 +76,19 @@ export function openWidget(base: URL, settings: Settings, script: Element): Widg
     };
     handed = claims;
     frame.name = JSON.stringify(given);
-    if (frame.src) frame.contentWindow?.location.replace(url);
-    else frame.src = url;
-    clearTimeout(timer);
+    frame.src = url;
     timer = setTimeout(() => {
-      // Nothing of it was to be seen; later it may come.
+      // Nothing of it was to be seen; later it may come, in a frame made anew, since another address would be a step in the page's history.
+      remove();
       emit('error', { code: 'unreachable' });
-      // Not by `src`, which would make a step back in the page's history of each try.
-      frame.contentWindow?.location.replace('about:blank');
-      timer = setTimeout(() => holder && load(holder), retryMs);
+      timer = setTimeout(put, retryMs);
       retryMs = Math.min(LONGEST_RETRY_MS, retryMs * 2);
     }, READY_WITHIN_MS);
+  };
+  const remove = () => {
+    const { element } = holder ?? {};
+    element?.parentNode?.removeChild(element);
+    holder = undefined;
   };
 
   const show = (wanted: boolean) => {
@@ -156,11 +157,11 @@ export function openWidget(base: URL, settings: Settings, script: Element): Widg
   };
   const put = (): boolean => {
     const parent = place();
-    if (holder || !parent) return holder !== undefined;
+    if (!parent) return false;
     holder = makeHolder(settings, labelsIn(lang), () => show(!isOpen));
+    load(holder.frame);
     const isBesideScript = mode === 'inline' && !target;
     parent.insertBefore(holder.element, isBesideScript ? script : null);
-    load(holder);
     return true;
   };
   if (!put()) {
