@@ -326,7 +326,7 @@ describe('the widget', () => {
       page.evaluate(() => document.getElementById('chat')?.getBoundingClientRect().height === 400),
     );
     await frame.waitForSelector('#text');
-    await page.screenshot({ path: '/tmp/widget-inline.png' });
+    expect(await page.evaluate(() => document.activeElement?.tagName)).toBe('BODY');
     // A page that isn't the frame can't speak for it, nor one that isn't the host page to it.
     await page.evaluate(() => postMessage({ throughline: 'close' }, '*'));
     await frame.evaluate(() => postMessage({ throughline: 'reset' }, '*'));

@@ -84,7 +84,8 @@ export function openFrame(base: string, memory: Memory, t: Words, given: Given):
   };
   const showDoor = (message = '') => {
     showPart('door');
-    if (isShown) askForName(message);
+    // Whoever does something else in the host page isn't to be torn away.
+    if (document.hasFocus()) askForName(message);
     else find('door-alert').textContent = message;
   };
 

@@ -127,8 +127,8 @@ export function openWidget(base: URL, settings: Settings, script: Element): Widg
         if (claims !== handed) vouch();
         emit('ready');
         // Opened before there was anything to see, it opens now.
-        if (isOpen) {
-          isOpen = mode === 'inline';
+        if (isOpen && mode === 'bubble') {
+          isOpen = false;
           show(true);
         }
         return;
