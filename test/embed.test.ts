@@ -20,7 +20,7 @@ import { startTestRedis, type TestRedis } from './support/redis.ts';
 import { Person, startTestServer, testConfig } from './support/service.ts';
 import { waitFor } from './support/wait-for.ts';
 
-vi.setConfig({ testTimeout: Number(process.env["TT"] ?? 90_000), hookTimeout: 60_000 });
+vi.setConfig({ testTimeout: 90_000, hookTimeout: 60_000 });
 
 const ARGS = ['--no-sandbox', '--disable-gpu', '--disable-background-networking'];
 
@@ -302,12 +302,10 @@ describe('the widget', () => {
     expect(await hitAt(page, 800, 400)).not.toMatch(/^DIV/);
     await reader.post('Anybody there?');
     await waitFor('the badge', async () => (await told()).includes('unread {"count":1}'));
-    await page.screenshot({ path: '/tmp/widget-closed.png' });
     await clickBubble(page);
     await waitFor('all to be read', async () => (await told()).includes('unread {"count":0}'));
     expect(await hitAt(page, 800, 400)).toMatch(/^DIV/);
     await say(frame, 'Yes, here.');
-    await page.screenshot({ path: '/tmp/widget-open.png' });
     await frame.press('#text', 'Escape');
     await waitFor('the close', async () => (await told()).includes('close null'));
     expect(await hitAt(page, 800, 400)).not.toMatch(/^DIV/);
@@ -353,7 +351,6 @@ describe('the widget', () => {
     await say(frame, `beside what is there ${_name}`);
     const box = await (await frame.frameElement()).boundingBox();
     expect(box).toMatchObject({ width: 380, height: 600 });
-    await page.screenshot({ path: `/tmp/widget-${_name.replace(/\W+/g, '-')}.png` });
     expect(complaints).toEqual([]);
   });
 
