@@ -19,6 +19,8 @@ const bundles = [
   },
   { ...CLIENT, outfile: 'public/client.js', format: 'iife', globalName: 'Throughline' },
   { ...CLIENT, outfile: 'dist/client.mjs', format: 'esm' },
+  { entry: 'src/browser/embed/main.ts', outfile: 'public/embed.js', format: 'iife', limitBytes: 25 * KB },
+  { entry: 'src/browser/widget/main.ts', outfile: 'public/widget.js', format: 'iife', limitBytes: 4 * KB },
   { entry: 'src/browser/doctor/main.ts', outfile: 'public/doctor.js', format: 'iife', limitBytes: 25 * KB },
 ];
 

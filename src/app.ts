@@ -6,6 +6,7 @@ import { showChatPage } from './http/chat-page.ts';
 import { confirm } from './http/confirm.ts';
 import { shareWithSite } from './http/cors.ts';
 import { echoRequest, probePoll, probeStream, takeReport } from './http/doctor.ts';
+import { letOthersLoad, letSiteFrame, showEmbedPage } from './http/embed-page.ts';
 import { tellHistory } from './http/history.ts';
 import { createHostApi, createKeyOnly } from './http/host-api.ts';
 import { onlyMainSite } from './http/named-site.ts';
@@ -49,10 +50,15 @@ export function createRouter(service: Service, tellMetrics?: RequestHandler): Ro
   });
   if (tellMetrics) router.get('/metrics', tellMetrics);
   router.get('/rooms/:room', helmet(PAGE_POLICY), showChatPage(PUBLIC_FOLDER));
+  router.get('/embed/:site/:room', letSiteFrame(service.sites), showEmbedPage(PUBLIC_FOLDER));
   router.use(
     redirectToFolder,
     helmet(PAGE_POLICY),
-    express.static(PUBLIC_FOLDER, { index: 'index.html', extensions: ['html'] }),
+    express.static(PUBLIC_FOLDER, {
+      index: 'index.html',
+      extensions: ['html'],
+      setHeaders: letOthersLoad,
+    }),
   );
   router.use(() => {
     throw new Refusal('not_found', 'There is nothing here.');

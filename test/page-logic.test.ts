@@ -387,7 +387,9 @@ describe('the strings', () => {
     const english: Record<string, string> = en;
     expect(Object.keys(LANGUAGES)).toEqual(['en', 'de', 'ar']);
     // What stands in the HTML says it in English there.
-    const html = readFileSync(new URL('../public/index.html', import.meta.url), 'utf8');
+    const html = ['index', 'embed']
+      .map((name) => readFileSync(new URL(`../public/${name}.html`, import.meta.url), 'utf8'))
+      .join('');
     const named = Array.from(
       html.matchAll(/ data-(?:t|label|t-label|t-hint)="(\w+)"/g),
       ([, key]) => key as string,

@@ -5,6 +5,7 @@ import type { SiteBook } from '../log/site-book.ts';
 import { refusalOf } from '../log/unreachable.ts';
 import { type Authority, cookieNameOf } from './authority.ts';
 import { whenReachable } from './reachable.ts';
+import { queryOf } from './reading-request.ts';
 
 interface LogInOptions {
   readonly secret: string;
@@ -13,30 +14,45 @@ interface LogInOptions {
   readonly cookiePath: string;
 }
 
-/** express-session for logging in, one for each site's cookie. Refusals: `no_site`, `unavailable`. */
+/**
+ * express-session for logging in, one for each site's cookie. `framed=1` in the query asks for one that a frame in
+ * another site's page can keep, which over plain HTTP there isn't. Refusals: `no_site`, `unavailable`.
+ */
 export function logInSessions(
   authority: Authority,
   sites: SiteBook,
   { secret, openStore, cookiePath }: LogInOptions,
 ): RequestHandler {
-  const opened = new Map<SiteName, RequestHandler>();
-  const open = (site: SiteName) => {
+  const opened = new Map<string, RequestHandler>();
+  const open = (site: SiteName, isFramed: boolean) => {
     const handler = session({
       name: cookieNameOf(site),
       secret,
       store: openStore(),
       resave: false,
       saveUninitialized: false,
-      cookie: { httpOnly: true, sameSite: 'lax', secure: 'auto', path: cookiePath },
+      cookie: {
+        httpOnly: true,
+        path: cookiePath,
+        ...(isFramed
+          ? // [spec] CHIPS: in a frame of another site's page a cookie is kept only like this, for that page's site.
+            { sameSite: 'none', secure: true, partitioned: true }
+          : { sameSite: 'lax', secure: 'auto' }),
+      },
     });
-    opened.set(site, handler);
+    opened.set(keyOf(site, isFramed), handler);
     return handler;
   };
   return async (req, res, next) => {
     const { site } = authority.ticketOf(req);
     // Only of sites that there are: anybody can name others.
     await whenReachable(sites.mustGet(site));
-    const handler = opened.get(site) ?? open(site);
+    const isFramed = req.secure && queryOf(req).get('framed') === '1';
+    const handler = opened.get(keyOf(site, isFramed)) ?? open(site, isFramed);
     handler(req, res, (error?: unknown) => next(error && refusalOf(error, 'unsent')));
   };
+}
+
+function keyOf(site: SiteName, isFramed: boolean): string {
+  return isFramed ? `${site} framed` : site;
 }

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { Request, Response } from 'express';
+import type { CookieOptions, Request, Response } from 'express';
 import { parseExchange } from '../chat/claims.ts';
 import { Refusal } from '../chat/refusals.ts';
 import { newGuest, parseGuestLogIn, type User } from '../chat/users.ts';
@@ -115,8 +115,11 @@ export async function leave(service: Service, req: Request, res: Response): Prom
     if (isOfSite) await whenReachable(settled((done) => req.sessionStore.destroy(sid, done)));
     await end(service, ticket, identity);
   }
-  if (sid === undefined || !isBearerSid(sid))
-    res.clearCookie(cookieNameOf(site), { path: req.session.cookie.path ?? '/' });
+  if (sid !== undefined && isBearerSid(sid)) return;
+  const { path = '/', partitioned } = req.session.cookie as CookieOptions;
+  // [spec] CHIPS: a cookie of a frame is another than the page's of the same name, and is taken back like it was given.
+  const attributes = partitioned ? { sameSite: 'none' as const, secure: true, partitioned } : {};
+  res.clearCookie(cookieNameOf(site), { path, ...attributes });
 }
 
 /** Tells every process that the session has ended, and gives back what it held. */

@@ -46,7 +46,7 @@ export class Chat {
   client: ThroughlineClient;
   readonly #makeClient: () => ThroughlineClient;
   readonly #memory: Memory;
-  readonly #alerts: ReturnType<typeof openAlerts>;
+  readonly #alerts: Pick<ReturnType<typeof openAlerts>, 'tell'>;
   readonly host: ChatHost;
   #notLiveSince = Date.now();
   hurry: () => void = () => {};
@@ -54,7 +54,7 @@ export class Chat {
   constructor(
     makeClient: () => ThroughlineClient,
     memory: Memory,
-    alerts: ReturnType<typeof openAlerts>,
+    alerts: Pick<ReturnType<typeof openAlerts>, 'tell'>,
     host: ChatHost,
   ) {
     this.#makeClient = makeClient;

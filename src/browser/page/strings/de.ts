@@ -92,4 +92,9 @@ export const de: Strings = {
   eTooFast: 'Zu schnell. Warte einen Augenblick.',
   eRoomExists: 'Diesen Raum gibt es schon.',
   eOther: 'Das ging nicht: {why}',
+  popOut: 'In eigenem Fenster öffnen',
+  membersOnly: 'Melde dich auf dieser Website an, um am Chat teilzunehmen.',
+  allowCookies: 'Dem Chat hier ein Cookie erlauben',
+  noCookies:
+    'Dein Browser bewahrt auf dieser Seite kein Cookie für den Chat auf. Öffne den Chat in einem eigenen Fenster oder erlaube es ihm.',
 };

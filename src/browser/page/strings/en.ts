@@ -69,6 +69,7 @@ export const en = {
 export type Key = keyof typeof en;
 /** Those that stand in the HTML alone, and in English are taken from there. */
 export type MarkupKey =
+  | 'allowCookies'
   | 'appearance'
   | 'auto'
   | 'cancel'
@@ -82,11 +83,14 @@ export type MarkupKey =
   | 'logIn'
   | 'logInWhy'
   | 'logOut'
+  | 'membersOnly'
   | 'messages'
   | 'name'
   | 'newRoom'
+  | 'noCookies'
   | 'outbox'
   | 'plain'
+  | 'popOut'
   | 'roomName'
   | 'roomNameHint'
   | 'roomTitle'

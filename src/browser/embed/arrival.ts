@@ -1,0 +1,84 @@
+import type { User } from '../../chat/users.ts';
+import type { State } from '../feed.ts';
+import type { Given } from '../frame-messages.ts';
+import { insist } from '../page/insist.ts';
+import { codeOf } from '../page/refusals.ts';
+import type { Session } from './session.ts';
+
+/** What the arrival of a user needs of whoever shows it. */
+export interface ArrivalHost {
+  /** Somebody is here: who came, or who was here before with a log-in renewed. */
+  entered(user: User): void;
+  /** Nobody is, and whoever comes in must do it by hand. */
+  door(error?: unknown): void;
+  /** New claims are wanted of the host page. */
+  askForClaims(): void;
+  state(state: State): void;
+  /** Hands out what ends a wait at once. */
+  onWait(hurry: () => void): void;
+}
+
+/** Of a token's life, what is let pass before another is asked for. */
+const RENEW_AFTER = 0.7;
+/** What new claims of the host may help against. */
+const OUTDATED = /^claims_(expired|early|too_long|revoked)$|^no_session$/;
+
+/** Finds out who is here: by the host's claims, by the session there is, or by asking the host. */
+export function openArrival(session: Session, given: Given, host: ArrivalHost) {
+  let { claims } = given;
+  const mayAsk = given.renews === '1';
+  let hasAsked = false;
+  let turn = 0;
+  let renewal: ReturnType<typeof setTimeout> | undefined;
+
+  const ask = () => {
+    hasAsked = true;
+    host.askForClaims();
+  };
+  const arrive = (user: User) => {
+    hasAsked = false;
+    clearTimeout(renewal);
+    const { endsAt } = session;
+    if (endsAt !== undefined && mayAsk) renewal = setTimeout(ask, (endsAt - Date.now()) * RENEW_AFTER);
+    host.entered(user);
+  };
+  const begin = async () => {
+    const mine = ++turn;
+    try {
+      const user = await insist(
+        () => (claims === undefined ? session.whoIsHere() : session.enter({ claims })),
+        {
+          isWanted: () => mine === turn,
+          tell: host.state,
+          onWait: host.onWait,
+        },
+      );
+      if (mine !== turn) return;
+      if (user) arrive(user);
+      else if (mayAsk && !hasAsked) ask();
+      else host.door();
+    } catch (error) {
+      if (mine !== turn) return;
+      claims = undefined;
+      if (mayAsk && !hasAsked && OUTDATED.test(String(codeOf(error)))) ask();
+      else host.door(error);
+    }
+  };
+  return {
+    begin,
+    arrive,
+    claims: () => claims,
+    /** The host vouches for somebody: for the first time, again, or for another. */
+    vouched(given: string): Promise<void> {
+      claims = given;
+      return begin();
+    },
+    /** Nobody is vouched for any more. */
+    forget(): void {
+      turn++;
+      claims = undefined;
+      clearTimeout(renewal);
+      session.forget();
+    },
+  };
+}

@@ -1,0 +1,63 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { NextFunction, Request, Response } from 'express';
+import helmet from 'helmet';
+import { parseSiteName } from '../chat/sites.ts';
+import type { SiteBook } from '../log/site-book.ts';
+import { whenReachable } from './reachable.ts';
+
+/** Lets the pages of the site in the path have the page in a frame, and nobody else's. Refusals: `no_site`, `invalid_field`. */
+export function letSiteFrame(sites: SiteBook) {
+  return async (req: Request, res: Response, next: NextFunction): Promise<void> => {
+    const { guests, origins } = await whenReachable(sites.mustGet(parseSiteName(req.params['site'])));
+    res.locals['guests'] = guests;
+    helmet({
+      contentSecurityPolicy: {
+        useDefaults: false,
+        directives: {
+          defaultSrc: ["'none'"],
+          scriptSrc: ["'self'"],
+          styleSrc: ["'self'"],
+          imgSrc: ["'self'", 'data:'],
+          connectSrc: ["'self'"],
+          formAction: ["'none'"],
+          baseUri: ["'none'"],
+          // [spec] CSP 3, 2.2.1: these would end the directive or the policy, and no host of today has them.
+          frameAncestors: ["'self'", ...origins.filter((origin) => !/[;,]/.test(origin))],
+        },
+      },
+      // It can't name origins; what it would say is said by frame-ancestors.
+      xFrameOptions: false,
+      crossOriginResourcePolicy: { policy: 'cross-origin' },
+      // The page opens itself in a window of its own and hands its name on, which another group of windows wouldn't see.
+      crossOriginOpenerPolicy: false,
+      strictTransportSecurity: false,
+    })(req, res, next);
+  };
+}
+
+/** `GET /embed/:site/:room`: the chat of one room, for a frame in the site's pages. Its links are relative to two levels up. */
+export function showEmbedPage(publicFolder: string) {
+  return async (req: Request, res: Response): Promise<void> => {
+    if (req.path.endsWith('/'))
+      return res.redirect(302, `../${encodeURIComponent(String(req.params['room']))}`);
+    const html = await readFile(join(publicFolder, 'embed.html'), 'utf8');
+    res
+      .set('Cache-Control', 'no-cache')
+      .type('html')
+      .send(
+        html
+          .replaceAll('="./', '="../../')
+          .replace('data-guests="allowed"', `data-guests="${res.locals['guests']}"`),
+      );
+  };
+}
+
+/** What other sites' pages load for themselves. */
+const FOR_OTHERS = /[\\/]widget\.js$/;
+
+/** Lets any page load the widget's script, also by `crossorigin` and `integrity`. */
+export function letOthersLoad(res: Response, path: string): void {
+  if (FOR_OTHERS.test(path))
+    res.set({ 'Cross-Origin-Resource-Policy': 'cross-origin', 'Access-Control-Allow-Origin': '*' });
+}
