@@ -1,4 +1,3 @@
-import { createHmac } from 'node:crypto';
 import { createServer } from 'node:net';
 import { build } from 'esbuild';
 import { type Browser, type BrowserContext, chromium, type Frame, type Page } from 'playwright-core';
@@ -13,6 +12,7 @@ import { parseSite } from '../src/chat/sites.ts';
 import { Keys } from '../src/log/keys.ts';
 import { SiteBook } from '../src/log/site-book.ts';
 import type { RunningServer } from '../src/server.ts';
+import { KEY, said, sign } from './support/claims.ts';
 import { type Front, openFront } from './support/embed-front.ts';
 import { type HostSite, openHostSite } from './support/host-site.ts';
 import { NASTY } from './support/nasty-pages.ts';
@@ -34,7 +34,6 @@ let browser: Browser;
 let strict: Browser;
 let reader: Person;
 const files = new Map<string, string>();
-const vouchedFor = new Map<string, Person>();
 const contexts: BrowserContext[] = [];
 
 beforeAll(async () => {
@@ -43,7 +42,8 @@ beforeAll(async () => {
   host = await openHostSite();
   const sites = new SiteBook(redis.client, new Keys(config.namespace));
   const origins = [host.origin, `http://127.0.0.1:${host.port}`];
-  await sites.put(parseSite({ site: 'shop', origins }));
+  const claimKeys = [{ id: 'a', secret: KEY, createdAt: 1 }];
+  await sites.put(parseSite({ site: 'shop', origins, claimKeys }));
   await sites.put(parseSite({ site: 'members', origins, guests: 'refused' }));
   server = await startTestServer(config);
   reader = await Person.logIn(server.url, 'Reader', 'shop');
@@ -66,7 +66,7 @@ beforeAll(async () => {
   });
 });
 beforeEach(async () => {
-  front = await openFront(server.url, files, vouchedFor);
+  front = await openFront(server.url, files);
 });
 afterEach(async () => {
   for (const context of contexts.splice(0)) await context.close();
@@ -82,14 +82,7 @@ afterAll(async () => {
 });
 
 /** Claims as a host makes them. */
-function claimsOf(id: string, name: string, site = 'shop'): string {
-  const iat = Math.floor(Date.now() / 1000);
-  const payload = { site, id, name, role: 'member', rooms: ['*'], iat, exp: iat + 600 };
-  const p = Buffer.from(JSON.stringify(payload)).toString('base64url');
-  return `${p}.${createHmac('sha256', `clk_${'x'.repeat(43)}`)
-    .update(p)
-    .digest('hex')}`;
-}
+const claimsOf = (id: string, name: string) => sign(said({ site: 'shop', id, name }));
 
 interface HostPage {
   readonly head?: string;
@@ -225,7 +218,7 @@ describe('the embed page', () => {
     expect(await frame.evaluate(() => document.cookie)).toBe('');
     expect(front.exchanges.token).toBe(1);
     // Neither claims nor tokens are in a URL.
-    expect(front.urls.join('\n')).not.toMatch(/tok-|eyJ/);
+    expect(front.urls.join('\n')).not.toMatch(/tlt_|eyJ/);
     expect(complaints).toEqual([]);
   });
 
@@ -277,7 +270,7 @@ describe('the embed page', () => {
     const own = await popup;
     await own.waitForSelector('.status[data-tone="good"]');
     expect(await own.evaluate(() => [window.name, window.opener, document.referrer])).toEqual(['', null, '']);
-    expect(front.urls.join('\n')).not.toMatch(/tok-|eyJ/);
+    expect(front.urls.join('\n')).not.toMatch(/tlt_|eyJ/);
   });
 });
 
@@ -420,10 +413,7 @@ describe('the widget', () => {
     await liveIn(page);
     await say(frame, 'I am u10');
     const { events } = await reader.history();
-    expect(events.slice(-2).map(({ user }) => (user as { name: string }).name)).toEqual([
-      'Ada u9',
-      'Grace u10',
-    ]);
+    expect(events.slice(-2).map(({ user }) => (user as { name: string }).name)).toEqual(['Ada', 'Grace']);
     await page.evaluate(() => Reflect.get(window, 'Throughline').reset());
     await frame.waitForSelector('#door');
   });
