@@ -6,10 +6,12 @@ import { gzipSync } from 'node:zlib';
 import { build, transform } from 'esbuild';
 
 const KB = 1024;
+/** 0.3 KB above 25: who is a guest, a bot or a moderator is said beside each name, and a closed room says so at once. */
+const PAGE_LIMIT_BYTES = 25.3 * KB;
 const CLIENT = { entry: 'src/browser/client.ts', limitBytes: 14.5 * KB };
 
 const bundles = [
-  { entry: 'src/browser/page/main.ts', outfile: 'public/page.js', format: 'iife', limitBytes: 25 * KB },
+  { entry: 'src/browser/page/main.ts', outfile: 'public/page.js', format: 'iife', limitBytes: PAGE_LIMIT_BYTES },
   {
     entry: 'src/browser/page/links.ts',
     outfile: 'public/links.js',
@@ -19,7 +21,7 @@ const bundles = [
   },
   { ...CLIENT, outfile: 'public/client.js', format: 'iife', globalName: 'Throughline' },
   { ...CLIENT, outfile: 'dist/client.mjs', format: 'esm' },
-  { entry: 'src/browser/embed/main.ts', outfile: 'public/embed.js', format: 'iife', limitBytes: 25 * KB },
+  { entry: 'src/browser/embed/main.ts', outfile: 'public/embed.js', format: 'iife', limitBytes: PAGE_LIMIT_BYTES },
   { entry: 'src/browser/widget/main.ts', outfile: 'public/widget.js', format: 'iife', limitBytes: 4 * KB },
   { entry: 'src/browser/doctor/main.ts', outfile: 'public/doctor.js', format: 'iife', limitBytes: 25 * KB },
 ];

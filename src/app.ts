@@ -194,7 +194,8 @@ const PAGE_POLICY = {
       defaultSrc: ["'none'"],
       scriptSrc: ["'self'"],
       styleSrc: ["'self'"],
-      imgSrc: ["'self'", 'data:'],
+      // The pictures of users are where their host site says.
+      imgSrc: ["'self'", 'data:', 'https:'],
       connectSrc: ["'self'"],
       formAction: ["'self'"],
       baseUri: ["'none'"],

@@ -5,7 +5,7 @@ import { pino } from 'pino';
 import { MAIN_SITE, parseSiteName, type SiteName } from './chat/sites.ts';
 import { parseUserId } from './chat/users.ts';
 import { type Config, DEFAULTS } from './config.ts';
-import type { UserHook } from './http/authority.ts';
+import type { UserHook } from './http/host-authority.ts';
 import { ownPathOf } from './http/socket.ts';
 import type { Log } from './log/logger.ts';
 import { StartError } from './log/start-error.ts';

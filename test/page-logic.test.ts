@@ -425,7 +425,9 @@ describe('the strings', () => {
   });
 
   test('take values as they are, whatever they contain', () => {
-    expect(wordsIn('en')('noRoom', { room: '$& {n} <b>' })).toBe('There is no room “$& {n} <b>”.');
+    expect(wordsIn('en')('noRoom', { room: '$& {n} <b>' })).toBe(
+      'There is no room “$& {n} <b>”, or it isn’t open to you.',
+    );
   });
 });
 

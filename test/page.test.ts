@@ -553,7 +553,7 @@ test('a session that ended brings the door back, says why, and gives back what w
 test('a room that isn’t there is said not to be, with a way to one that is', async () => {
   const { page, complaints } = await enter(server.url, 'Lost', { path: '/' });
   await page.goto(`${server.url}/rooms/nowhere`);
-  await page.getByText('There is no room “nowhere”.').waitFor();
+  await page.getByText('There is no room “nowhere”, or it isn’t open to you.').waitFor();
   await page.click('#to-lobby');
   await page.locator('#title', { hasText: 'Lobby' }).waitFor();
   await page.locator('#text').waitFor();

@@ -7,7 +7,7 @@ import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
 import type { Config } from '../src/config.ts';
-import type { UserHook } from '../src/http/authority.ts';
+import type { UserHook } from '../src/http/host-authority.ts';
 import { createThroughline, type ThroughlineOptions } from '../src/library.ts';
 import { type RunningServer, startServer } from '../src/server.ts';
 import { startTestRedis, type TestRedis } from './support/redis.ts';

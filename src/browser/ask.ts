@@ -38,7 +38,7 @@ export function urlOf({ url, site }: Access, path: string): string {
 
 /** What the service's codes look like; a gateway's JSON error has another. A test holds the table of refusals to it. */
 const CODES =
-  /^(no_\w+|\w+_(body|field|refused|found|allowed|taken|exists|reused|user|rooms|large|type|fast)|internal|unavailable|unsure)$/;
+  /^((no|claims|room)_\w+|\w+_(unknown|missing|body|field|refused|found|allowed|taken|reused|user|rooms|large|type|fast)|internal|unavailable|unsure)$/;
 const ANSWER_WITHIN_MS = 15_000;
 
 /** Sends a request; the answer's head is waited for, not its body. `unreachable` if there is none. */
@@ -74,6 +74,10 @@ export async function refusalIn(response: Response): Promise<Refused> {
   const text = await response.text().catch(() => '');
   return refusalOf(text, response.status, response.headers.get('Retry-After'));
 }
+
+/** Whether nobody is known any more to whom it is said: not logged in, or a guest where there are to be none. */
+export const isShutOut = (code: string | undefined) =>
+  /^(no_session|session_ended|guests_refused)$/.test(String(code));
 
 /** The refusal that a body is; `blocked` where it isn't the service's, whose codes are a closed set. */
 export function refusalOf(text: string, status: number, retryAfter?: string | null): Refused {

@@ -1,4 +1,4 @@
-import type { GapNotice, MessageEntry, PresenceEntry } from '../chat/entries.ts';
+import type { ClosedEntry, GapNotice, MessageEntry, PresenceEntry } from '../chat/entries.ts';
 import type { User } from '../chat/users.ts';
 import { type Access, ask, Refused } from './ask.ts';
 import type { WebSocketLike } from './carrier.ts';
@@ -32,6 +32,8 @@ export interface RoomView {
   readonly n: number;
   readonly members: number;
   readonly isMember: boolean;
+  /** It can only be read. */
+  readonly closed?: true;
 }
 
 /** Who is in a room: the first ones, and how many there are in all. */
@@ -68,6 +70,8 @@ export interface ClientEvents {
   /** The log can't vouch for what came before the next message of this room: reload its history, mark the place. */
   gap: GapNotice;
   presence: PresenceEntry;
+  /** From now on the room can only be read. */
+  closed: ClosedEntry;
   state: State;
   /** A post of this user was added to the outbox, or its status changed. */
   outbox: Pending;
@@ -486,6 +490,8 @@ export class ThroughlineClient {
         return this.#emit('gap', event);
       case 'presence':
         return this.#emit('presence', event);
+      case 'closed':
+        return this.#emit('closed', event);
       default:
         event satisfies never;
     }

@@ -221,6 +221,7 @@ export class Connection implements Feed {
         return this.#take({ fact: 'heard', line: id, isProof: true });
       case 'message':
       case 'presence':
+      case 'closed':
       case 'gap':
         this.#tell(id, event, cursor);
         if (!opened.isLevel) this.#levelSoon(opened);

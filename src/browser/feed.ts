@@ -1,4 +1,4 @@
-import type { GapNotice, MessageEntry, PresenceEntry } from '../chat/entries.ts';
+import type { ClosedEntry, GapNotice, MessageEntry, PresenceEntry } from '../chat/entries.ts';
 
 /** How bytes reach this client, from the best rung of the ladder to the last. */
 export type CarrierName = 'sse' | 'post-stream' | 'websocket' | 'long-poll' | 'short-poll';
@@ -46,7 +46,7 @@ export type State =
   | { readonly phase: 'offline'; readonly reason: OfflineReason; readonly nextTryAt: number | undefined };
 
 /** What a feed tells beside its own affairs. */
-export type News = MessageEntry | PresenceEntry | GapNotice;
+export type News = MessageEntry | PresenceEntry | ClosedEntry | GapNotice;
 
 /** Who listens to a feed. */
 export interface FeedListener {

@@ -1,3 +1,4 @@
+import { isShutOut } from './ask.ts';
 import type { CarrierName, OfflineReason, Reason } from './feed.ts';
 
 /*
@@ -481,7 +482,7 @@ function climb(l: Draft, fact: Fact, dueAt: number, now: number, random: () => n
     if (!isMain && l.beside?.id !== id && l.probe?.id !== id) return;
     if ((end.how === 'refused' && end.isFinal) || (end.how === 'bye' && end.retryMs === undefined)) {
       l.main = l.beside = l.probe = l.besideAt = l.retryAt = l.postedAt = undefined;
-      const reason = end.code === 'no_session' || end.code === 'session_ended' ? 'session_ended' : 'refused';
+      const reason = isShutOut(end.code) ? 'session_ended' : 'refused';
       l.offline = { reason, isFinal: true };
     } else if (l.probe?.id === id) {
       failedProbe(end.how === 'cut' ? 'cut' : 'refused');

@@ -1,3 +1,4 @@
+import { isShutOut } from './ask.ts';
 import type { OutboxStore, StoredPost } from './outbox-store.ts';
 
 /** A post on its way. */
@@ -190,7 +191,7 @@ export function openOutbox(options: OutboxOptions): Outbox {
   }
 
   function refused(entry: Entry, lane: Lane, { code = '', isPassing, retryAfterMs = 0 }: RefusedLike): void {
-    if (code === 'no_session' || code === 'other_user') isPaused = true;
+    if (isShutOut(code) || code === 'other_user') isPaused = true;
     else if (isPassing === false) return change(entry, { status: 'failed', error: code });
     else {
       const pauseMs = random() * Math.min(MAX_PAUSE_MS, FIRST_PAUSE_MS * 2 ** lane.failures++);

@@ -83,10 +83,7 @@ export interface PresenceEntry {
   readonly here: boolean;
 }
 
-/**
- * A room was closed: from here on it can only be read. Transient; who comes later learns it from the room itself. It is
- * none of the events below, since a client that doesn't know it misses nothing but the moment.
- */
+/** A room was closed: from here on it can only be read. Transient; who comes later learns it from the room itself. */
 export interface ClosedEntry {
   readonly kind: 'closed';
   readonly room: RoomName;
@@ -95,7 +92,14 @@ export interface ClosedEntry {
 }
 
 /** What a reader is told: entries and notices, as JSON on every carrier. */
-export type WireEvent = MessageEntry | PresenceEntry | GapNotice | HelloNotice | HeartbeatNotice | ByeNotice;
+export type WireEvent =
+  | MessageEntry
+  | PresenceEntry
+  | ClosedEntry
+  | GapNotice
+  | HelloNotice
+  | HeartbeatNotice
+  | ByeNotice;
 
 /**
  * An entry as the log keeps it. `data` is a JSON object of all that neither the log nor the id says.

@@ -18,7 +18,8 @@ export function letSiteFrame(sites: SiteBook) {
           defaultSrc: ["'none'"],
           scriptSrc: ["'self'"],
           styleSrc: ["'self'"],
-          imgSrc: ["'self'", 'data:'],
+          // The pictures of users are where their host site says.
+          imgSrc: ["'self'", 'data:', 'https:'],
           connectSrc: ["'self'"],
           formAction: ["'none'"],
           baseUri: ["'none'"],

@@ -19,7 +19,7 @@ export class EntryPrinter {
     const day = time.slice(0, 10);
     const isFirstOfDay = prev === ZERO_ID || dayOf(idTime(prev)) !== day;
     return html`${isFirstOfDay ? html`<h3 class="day"><time datetime="${day}">${day}</time></h3>\n` : undefined}<article class="message" id="m-${id}" data-id="${id}" data-prev="${prev}" data-n="${n}">
-<p class="by"><b><bdi>${user.name}</bdi></b>${guestMark(user)} <time datetime="${time}">${time.slice(11, 16)}<small> UTC</small></time></p>
+<p class="by"><b><bdi>${user.name}</bdi></b>${markOf(user)} <time datetime="${time}">${time.slice(11, 16)}<small> UTC</small></time></p>
 <p class="text" dir="auto">${this.#linked(text)}</p>
 </article>
 `;
@@ -47,9 +47,10 @@ export class EntryPrinter {
   }
 }
 
-/** Beside the name of somebody whom no host vouches for. */
-export function guestMark({ guest }: Pick<User, 'guest'>): Markup | undefined {
-  return guest ? html` <small>(guest)</small>` : undefined;
+/** What is to be known of somebody besides the name: above all, that nobody vouches for a guest. */
+export function markOf({ guest, bot, role }: User): Markup | undefined {
+  const kind = guest ? 'guest' : bot ? 'bot' : role;
+  return kind && html` <small>(${kind})</small>`;
 }
 
 /** Line ends as they look without CSS, too. */

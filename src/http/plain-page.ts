@@ -6,7 +6,7 @@ import { parseRoomName, type RoomName } from '../chat/rooms.ts';
 import { withoutCommand } from '../log/logger.ts';
 import { type Identity, known, type Ticket } from './authority.ts';
 import { beHere } from './being-here.ts';
-import type { EntryPrinter } from './plain-entries.ts';
+import { type EntryPrinter, markOf } from './plain-entries.ts';
 import { logInForm, logOutForm, membershipForm, postForm, type Typed } from './plain-forms.ts';
 import { FOOT, head, html, type Markup, wayUp } from './plain-html.ts';
 import {
@@ -74,7 +74,7 @@ export async function answerRoom(
   const { room, history } = shown;
   const page = html`${head({ title: `${room.title} · Throughline`, up: view.up, kind: 'page' })}<header>
 <h1><bdi>${room.title}</bdi></h1>
-<p class="who">You are <b><bdi>${identity.user.name}</bdi></b></p>
+<p class="who">You are <b><bdi>${identity.user.name}</bdi></b>${markOf(identity.user)}</p>
 ${service.logInSession && logOutForm(view, token)}
 </header>
 <main>
@@ -82,7 +82,8 @@ ${problemMarkup(outcome.problem)}
 ${view.hasLeft ? html`<p class="how">You have left this room. <a href="${view.up}${view.room}">Look in again</a></p>` : undefined}
 ${messagesMarkup(printer, view, history)}
 ${view.before === undefined && !view.hasLeft ? frameMarkup(view, shown) : undefined}
-${postForm(view, room.title, token, outcome.typed, newClientId)}
+${room.closed && html`<p class="how">This room is closed: it can be read, but nothing more can be said in it.</p>`}
+${room.closed && !outcome.typed?.text ? undefined : postForm(view, room.title, token, outcome.typed, newClientId)}
 </main>
 <nav aria-label="Rooms and people">
 <h2>Rooms</h2>

@@ -5,7 +5,7 @@ import type { RoomName } from '../chat/rooms.ts';
 import type { People } from '../log/presence.ts';
 import type { History } from '../log/read.ts';
 import type { RoomView } from '../log/room-book.ts';
-import { type EntryPrinter, gapWords, guestMark } from './plain-entries.ts';
+import { type EntryPrinter, gapWords, markOf } from './plain-entries.ts';
 import { html, type Markup } from './plain-html.ts';
 
 const REFRESH_S = 15;
@@ -110,7 +110,7 @@ ${rest > 0 ? html`<p>And ${rest} more.</p>` : undefined}`;
 
 /** Who is here. */
 export function peopleMarkup({ people, count }: People): Markup {
-  const names = people.map((user) => html`<li><bdi>${user.name}</bdi>${guestMark(user)}</li>`);
+  const names = people.map((user) => html`<li><bdi>${user.name}</bdi>${markOf(user)}</li>`);
   return html`<h2>Here: ${count}</h2>
 <ul>
 ${names}

@@ -14,10 +14,11 @@ import type { Presence } from '../log/presence.ts';
 import type { LogReader } from '../log/read.ts';
 import type { RoomBook } from '../log/room-book.ts';
 import type { SiteBook } from '../log/site-book.ts';
-import type { Authority, Bearers } from './authority.ts';
+import type { Authority } from './authority.ts';
 import type { ProbePlaces } from './doctor-places.ts';
 import type { GuestWatch } from './guest-watch.ts';
 import type { OpenConnections } from './open-connections.ts';
+import type { Bearers } from './session-authority.ts';
 import type { JwtVerifier } from './verify-jwt.ts';
 
 /** What is kept and told of a site, together with the other sites that lie in the same shard. */

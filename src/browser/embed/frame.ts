@@ -31,9 +31,8 @@ export function openFrame(base: string, memory: Memory, t: Words, given: Given):
   const { site, room } = placeOfPath(location.pathname);
   const words = () => t;
   const say = (error: unknown) => {
-    const isWithoutCookies = codeOf(error) === 'no_cookies';
-    find('allow').hidden = !isWithoutCookies || !document.requestStorageAccess;
-    return isWithoutCookies ? (find('no-cookies').textContent ?? '') : wordsForError(error, t);
+    find('allow').hidden = codeOf(error) !== 'no_cookies' || !document.requestStorageAccess;
+    return wordsForError(error, t);
   };
   const bearer = openBearer(typeof WebSocket === 'function' ? WebSocket : undefined);
   const access: Access = { url: base, fetch: bearer.fetch, site: site === 'main' ? '' : `site=${site}&` };
@@ -69,6 +68,7 @@ export function openFrame(base: string, memory: Memory, t: Words, given: Given):
       const count = chat.open ? chat.open.roster.count() : 0;
       find('people-count').textContent = count ? t('peopleCount', { n: count }) : '';
     }
+    composer.setClosed(chat.open?.view.closed === true);
     chat.noteRead();
     tellUnread(chat.unreadInAll());
   };

@@ -1,12 +1,14 @@
 import type { MessageEntry } from '../../chat/entries.ts';
+import { markOf } from './elements.ts';
 import type { Memory } from './storage.ts';
+import type { Words } from './strings.ts';
 
 const QUIET_MS = 1500;
 /** So long another tab has to show the message to the reader, who then needs no telling. */
 const GRACE_MS = 400;
 
 /** What calls somebody back who looks elsewhere: the title, a sound, a notification; the latter two if they want them. */
-export function openAlerts(memory: Memory) {
+export function openAlerts(memory: Memory, words: () => Words) {
   let audio: AudioContext | undefined;
   let lastBeep = 0;
   const mayNotify = () => typeof Notification === 'function' && Notification.permission === 'granted';
@@ -60,7 +62,8 @@ export function openAlerts(memory: Memory) {
         }
         if (memory.get('notify') !== '1' || !mayNotify()) return;
         try {
-          const notification = new Notification(`${message.user.name} · ${room}`, {
+          const { user } = message;
+          const notification = new Notification(`${user.name}${markOf(user, words())} · ${room}`, {
             body: message.text.slice(0, 200),
             tag: `throughline:${message.room}`,
           });

@@ -1,5 +1,6 @@
 import type { GapNotice, MessageEntry } from '../../chat/entries.ts';
 import type { User } from '../../chat/users.ts';
+import { isShutOut } from '../ask.ts';
 import type { Page, RoomView, ThroughlineClient } from '../client.ts';
 import type { State } from '../feed.ts';
 import type { Pending } from '../outbox.ts';
@@ -31,6 +32,8 @@ const OLDER_LIMIT = 50;
 const MOST_KEPT = 600;
 const TRIM_TO = 400;
 const STALE_PEOPLE_MS = 10_000;
+/** What is refused again within this won't be let in by asking once more. */
+const FLAP_MS = 10_000;
 
 /** Who is logged in, which rooms there are and what is in them. Knows nothing of elements. */
 export class Chat {
@@ -49,6 +52,7 @@ export class Chat {
   readonly #alerts: Pick<ReturnType<typeof openAlerts>, 'tell'>;
   readonly host: ChatHost;
   #notLiveSince = Date.now();
+  #refusedAt = 0;
   hurry: () => void = () => {};
 
   constructor(
@@ -74,6 +78,11 @@ export class Chat {
       if (held) held.roster.apply(entry);
       if (entry.room === this.room) this.host.changed('people');
     });
+    client.on('closed', ({ room }) => {
+      const held = this.rooms.get(room);
+      if (held) alter(held, { closed: true });
+      this.host.changed('rooms');
+    });
     client.on('state', (state) => this.#heed(state));
     client.on('outbox', (item) => {
       if (item.status === 'gone') this.outbox.delete(item.clientId);
@@ -82,6 +91,7 @@ export class Chat {
     });
     client.on('ended', ({ reason }) => {
       if (reason === 'session_ended') this.leave(true);
+      else this.#lookAround();
     });
     return client;
   }
@@ -130,7 +140,7 @@ export class Chat {
       this.show(this.room);
     } catch (error) {
       // A log-out meanwhile is told by `ended`; what remains is a refusal for good.
-      if (codeOf(error) === 'no_session') this.leave(true);
+      if (isShutOut(codeOf(error))) this.leave(true);
       else if (this.me === user) this.host.failed(error);
     }
   }
@@ -139,7 +149,7 @@ export class Chat {
     try {
       await this.client.logOut();
     } catch (error) {
-      if (codeOf(error) !== 'no_session') return this.host.failed(error);
+      if (!isShutOut(codeOf(error))) return this.host.failed(error);
     }
     this.leave(false);
   }
@@ -154,12 +164,25 @@ export class Chat {
   leave(isEnded: boolean): void {
     if (!this.me) return;
     this.me = this.marks = undefined;
+    this.#startOver();
+    this.host.left(isEnded);
+  }
+
+  #startOver(): void {
     this.isReady = false;
     this.rooms.clear();
     this.outbox.clear();
     this.client.close();
     this.client = this.#newClient();
-    this.host.left(isEnded);
+  }
+
+  /** A room that was followed may be open to this user no longer: the others go on. */
+  #lookAround(): void {
+    const { me } = this;
+    if (!me || Date.now() - this.#refusedAt < FLAP_MS) return;
+    this.#refusedAt = Date.now();
+    this.#startOver();
+    void this.enter(me);
   }
 
   /** Asks for the list of rooms anew. */
@@ -290,7 +313,7 @@ export class Chat {
       this.#take(room, page);
       if (this.room === room) this.show(room);
     } catch (error) {
-      if (codeOf(error) !== 'room_not_found') return this.host.failed(error);
+      if (!/^room_(not_found|forbidden)$/.test(String(codeOf(error)))) return this.host.failed(error);
       this.rooms.delete(room);
       if (this.room === room) this.show(room);
     }

@@ -26,7 +26,7 @@ export function openComposer(
     const excess = Array.from(field.value).length - MOST_CHARACTERS;
     note.textContent = excess > 0 ? words()('left', { n: excess }) : words()('keys');
     note.classList.toggle('bad', excess > 0);
-    button.setAttribute('aria-disabled', String(excess > 0 || field.value.trim() === ''));
+    button.setAttribute('aria-disabled', String(field.readOnly || excess > 0 || field.value.trim() === ''));
     host.grew();
   };
   const keep = () => {
@@ -77,6 +77,13 @@ export function openComposer(
       grow();
     },
     text: () => field.value,
+    /** Whether the room can only be read; a draft stays where it is. */
+    setClosed(isClosed: boolean) {
+      if (field.readOnly === isClosed) return;
+      field.readOnly = isClosed;
+      find('why-room_closed').hidden = !isClosed;
+      grow();
+    },
     /** Nobody writes here any more. */
     shut() {
       place = undefined;

@@ -1,3 +1,6 @@
+import type { User } from '../../chat/users.ts';
+import type { Words } from './strings.ts';
+
 /** The element of this id; the page's HTML has it. */
 export const find = <T extends HTMLElement>(id: string) => document.getElementById(id) as T;
 
@@ -35,15 +38,30 @@ export function buttonOf(text: string, className: string, act: () => void): HTML
 /** A name or title somebody chose: its direction is its own. */
 export const nameOf = (text: string, className = '') => make('bdi', className, text);
 
+/** What is to be known of somebody besides the name, in words: above all, that nobody vouches for a guest. */
+export function markOf({ guest, bot, role }: User, t: Words): string {
+  const kind = guest ? 'guest' : bot ? 'bot' : role;
+  return kind ? ` (${t(kind)})` : '';
+}
+
+/** Somebody's name, and the mark beside it. */
+export const whoIs = (user: User, t: Words) => [nameOf(user.name), make('span', 'mark', markOf(user, t))];
+
 const COLOURS = 8;
 
-/** A person's initials on a colour that stays theirs. */
-export function avatarOf({ id, name }: { readonly id: string; readonly name: string }): HTMLElement {
+/** A person's initials on a colour that stays theirs, beneath the picture, if there is one and it can be had. */
+export function avatarOf({ id, name, avatar: url }: User): HTMLElement {
   let hash = 0;
   for (let i = 0; i < id.length; i++) hash = Math.imul(hash ^ id.charCodeAt(i), 16_777_619);
   const avatar = make('span', 'avatar', initialsOf(name));
   avatar.setAttribute('data-colour', String((hash >>> 13) % COLOURS));
   avatar.setAttribute('aria-hidden', 'true');
+  if (url) {
+    const picture = make('img');
+    picture.onerror = () => picture.remove();
+    picture.src = url;
+    avatar.append(picture);
+  }
   return avatar;
 }
 

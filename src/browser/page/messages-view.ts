@@ -1,5 +1,5 @@
 import type { MessageEntry } from '../../chat/entries.ts';
-import { avatarOf, find, make, nameOf, onClick } from './elements.ts';
+import { avatarOf, find, make, onClick, whoIs } from './elements.ts';
 import { mayHaveLinks } from './load-links.ts';
 import type { Words } from './strings.ts';
 import type { Row } from './timeline.ts';
@@ -59,8 +59,8 @@ export function openMessagesView(host: MessagesHost) {
     const { message } = row;
     const { at, user, text } = message;
     const isOwn = host.isOwn(message);
-    const name = make('p', 'name', nameOf(user.name));
-    if (isOwn) name.append(make('span', 'own-mark', ` (${t('you')})`));
+    const name = make('p', 'name', ...whoIs(user, t));
+    if (isOwn) name.append(make('span', 'mark', ` (${t('you')})`));
     const time = make('time', '', t.time(at));
     time.dateTime = new Date(at).toISOString();
     time.title = t.moment(at);

@@ -4,7 +4,7 @@ import { openAlerts } from './alerts.ts';
 import { type Change, Chat } from './chat.ts';
 import { draftsKey, openComposer } from './composer.ts';
 import { openDrawers } from './drawers.ts';
-import { avatarOf, find, onClick } from './elements.ts';
+import { avatarOf, find, markOf, onClick } from './elements.ts';
 import { loadLinks } from './load-links.ts';
 import { openLogIn } from './log-in.ts';
 import { openMessagesView } from './messages-view.ts';
@@ -28,7 +28,7 @@ export function openPage(base: string, memory: Memory, t: Words, makeClient: () 
   const words = () => t;
   const translate = openMarkup(document.documentElement);
   const say = (error: unknown) => wordsForError(error, t);
-  const alerts = openAlerts(memory);
+  const alerts = openAlerts(memory, words);
   const drawers = openDrawers();
   const hrefOf = (room: string) => `${base}/rooms/${encodeURIComponent(room)}`;
   const wake = () => chat.wake();
@@ -49,7 +49,11 @@ export function openPage(base: string, memory: Memory, t: Words, makeClient: () 
     if (has('news') && !has('opened')) drawMessages('news');
     if (has('outbox') || has('opened')) drawOutbox();
     if (has('rooms')) drawRooms();
-    if (has('people') || has('opened')) showPeople(chat.open ? chat.open.roster : undefined, chat.me.id, t);
+    if (has('people') || has('opened')) {
+      showPeople(chat.open ? chat.open.roster : undefined, chat.me.id, t);
+      find('my-mark').textContent = markOf(chat.me, t);
+    }
+    composer.setClosed(chat.open?.view.closed === true);
     chat.noteRead();
   };
 

@@ -1,4 +1,4 @@
-import { avatarOf, find, make, nameOf } from './elements.ts';
+import { avatarOf, find, make, whoIs } from './elements.ts';
 import type { Roster } from './roster.ts';
 import type { Words } from './strings.ts';
 
@@ -10,7 +10,7 @@ export function showPeople(roster: Roster | undefined, myId: string | undefined,
   find('people-count').textContent = count ? String(count) : '';
   find('people-list').replaceChildren(
     ...people.map((user) => {
-      const item = make('li', '', avatarOf(user), nameOf(user.name));
+      const item = make('li', '', avatarOf(user), ...whoIs(user, t));
       if (user.id === myId) item.append(make('span', 'quiet', `(${t('you')})`));
       return item;
     }),

@@ -2,20 +2,20 @@ import { Refused } from '../client.ts';
 import type { Key, Words } from './strings.ts';
 
 const KEYS: Record<string, Key> = {
-  name_taken: 'eNameTaken',
-  too_fast: 'eTooFast',
-  room_exists: 'eRoomExists',
   unreachable: 'off-unreachable',
   unavailable: 'off-unreachable',
   blocked: 'off-blocked',
-  too_old: 'tooOld',
   no_session: 'ended',
   invalid_field: 'eInvalid',
 };
 
-/** What went wrong, in the reader's words. `why` is what the service itself says. */
+/**
+ * What went wrong, in the reader's words. `why` is what the service itself says. Where the HTML has a sentence for the
+ * refusal, it is that one; whatever is wrong with claims, only the host site can mend it.
+ */
 export function wordsForCode(code: string, t: Words, why = code): string {
-  return t(KEYS[code] ?? 'eOther', { why });
+  const sentence = document.getElementById(`why-${code.replace(/^(claims)_.*/, '$1')}`)?.textContent;
+  return sentence ?? t(KEYS[code] ?? 'eOther', { why });
 }
 
 /** The same for whatever was thrown. Anything but a refusal is a fault of this page, and told as it is. */

@@ -50,8 +50,8 @@ export function openSettings(
     sound.checked = alerts.wantsSound();
     notify.checked = alerts.wantsNotifications();
     notify.disabled = alerts.isDenied();
-    find('notify-note').textContent = notify.disabled ? words()('notifyDenied') : '';
-    find('memory-note').textContent = memory.isDenied() ? words()('memoryDenied') : '';
+    find('notify-note').hidden = !notify.disabled;
+    find('memory-note').hidden = !memory.isDenied();
   };
   onClick('open-settings', () => {
     show();

@@ -7,6 +7,10 @@ export const en = {
   more: 'and {n} more',
   nobody: 'Nobody to be seen right now.',
   you: 'you',
+  guest: 'guest',
+  bot: 'bot',
+  moderator: 'moderator',
+  admin: 'admin',
   unread: '{n} unread',
   newMessages: 'New messages',
   toLatest: 'To the newest',
@@ -26,8 +30,7 @@ export const en = {
   language: 'Language',
   sound: 'Sound for new messages',
   notify: 'Desktop notifications',
-  notifyDenied: 'Blocked in this browser’s settings',
-  noRoom: 'There is no room “{room}”.',
+  noRoom: 'There is no room “{room}”, or it isn’t open to you.',
   pending: 'Waiting to be sent',
   notKept: 'lost if this page is closed',
   sending: 'Sending…',
@@ -56,12 +59,7 @@ export const en = {
   'off-session_ended': 'Logged out',
   'off-refused': 'The service has closed this connection',
   again: 'next try in {n} s',
-  memoryDenied: 'This browser keeps nothing for the page: drafts and unread marks last until it is closed.',
-  tooOld: 'too old to be sent by itself',
-  eNameTaken: 'Somebody else here has this name already.',
   eInvalid: 'The service doesn’t accept this: {why}',
-  eTooFast: 'Too fast. Wait a moment.',
-  eRoomExists: 'There is such a room already.',
   eOther: 'That didn’t work: {why}',
 };
 
@@ -74,9 +72,15 @@ export type MarkupKey =
   | 'auto'
   | 'cancel'
   | 'close'
+  | 'closed'
   | 'create'
   | 'dark'
   | 'doctor'
+  | 'eClaims'
+  | 'eNameTaken'
+  | 'eRoomExists'
+  | 'eRoomForbidden'
+  | 'eTooFast'
   | 'filter'
   | 'light'
   | 'loadOlder'
@@ -84,10 +88,12 @@ export type MarkupKey =
   | 'logInWhy'
   | 'logOut'
   | 'membersOnly'
+  | 'memoryDenied'
   | 'messages'
   | 'name'
   | 'newRoom'
   | 'noCookies'
+  | 'notifyDenied'
   | 'outbox'
   | 'plain'
   | 'popOut'
@@ -98,6 +104,7 @@ export type MarkupKey =
   | 'send'
   | 'settings'
   | 'toLobby'
+  | 'tooOld'
   | 'tryNow';
 /** Everything the page says, in one language. */
 export type Strings = { readonly [K in Key | MarkupKey]: string };

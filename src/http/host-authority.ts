@@ -1,0 +1,51 @@
+import type { Request } from 'express';
+import { Refusal } from '../chat/refusals.ts';
+import type { SiteName } from '../chat/sites.ts';
+import { parseHostUser } from '../chat/users.ts';
+import { type Authority, type Identity, type Ticket, userKeyOf } from './authority.ts';
+import { namedSiteOf } from './named-site.ts';
+
+/** What a host application's own log-in says: `undefined` for nobody. */
+export type UserHook = (req: Request) => unknown;
+
+/** Users of the application that the service is mounted in, all of one site; its session is neither read nor written here. */
+export class HostAuthority implements Authority {
+  /** The hook reads the session that the host parsed when the request came. */
+  readonly isTicketLasting = false;
+  readonly #user: UserHook;
+  readonly #site: SiteName;
+  readonly sessionCounts = undefined;
+
+  constructor(user: UserHook, site: SiteName) {
+    this.#user = user;
+    this.#site = site;
+  }
+
+  ticketOf(req: Request): Ticket {
+    const site = namedSiteOf(req) ?? this.#site;
+    if (site !== this.#site)
+      throw new Refusal('no_site', `There is no site ${site} here.`, { field: 'site' });
+    return { req, site, sid: undefined, addresses: [] };
+  }
+
+  async identify({ req, site }: Ticket): Promise<Identity> {
+    const answer = await this.#user(req as Request);
+    if (answer === undefined || answer === null) throw new Refusal('no_session', 'You are not logged in.');
+    const user = parseHostUser(answer);
+    const userKey = userKeyOf(site, user);
+    const untilMs = Number.POSITIVE_INFINITY;
+    return { site, user, userKey, holder: userKey, rooms: undefined, untilMs };
+  }
+
+  withToken(): undefined {
+    return undefined;
+  }
+
+  async renew(): Promise<void> {}
+
+  forget(): void {}
+
+  formTokenOf(): undefined {
+    return undefined;
+  }
+}

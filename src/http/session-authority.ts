@@ -1,0 +1,214 @@
+import { createHmac } from 'node:crypto';
+import { parseCookie } from 'cookie';
+import { unsign } from 'cookie-signature';
+import type { Request } from 'express';
+import type { SessionData, Store } from 'express-session';
+import { Refusal } from '../chat/refusals.ts';
+import { MAIN_SITE, type SiteName } from '../chat/sites.ts';
+import type { Address, UserKey } from '../log/keys.ts';
+import type { KnownUser } from '../log/known-users.ts';
+import type { SiteBook } from '../log/site-book.ts';
+import { refusalOf } from '../log/unreachable.ts';
+import {
+  type Authority,
+  cookieNameOf,
+  type Identity,
+  type StoredSession,
+  sessionAddress,
+  sessionHash,
+  type Ticket,
+  userKeyOf,
+} from './authority.ts';
+import { bearerOf, isBearerSid, newBearer, sidOfBearer } from './bearer.ts';
+import { namedSiteOf } from './named-site.ts';
+import { whenReachable } from './reachable.ts';
+import type { Shard } from './service.ts';
+import { SessionCache } from './session-cache.ts';
+
+const RENEW_EVERY_MS = 30_000;
+/** No longer than a log-out may take to be heard everywhere, so that a tail without Redis costs nothing of that. */
+const KEEP_SESSIONS_MS = 1500;
+const MAX_KEPT = 20_000;
+/** Of a token, which lives in a page's memory and is renewed from the host's own session. */
+const BEARER_LIFE_MS = 900_000;
+
+/** What a cookie alone tells. */
+type CookieTicket = Pick<Ticket, 'sid' | 'addresses'>;
+
+const NOBODY: CookieTicket = { sid: undefined, addresses: [] };
+
+/** Opens sessions that a token stands for, which lives in a page's memory. */
+export interface Bearers {
+  /** Nothing renews it: it ends at `expiresAt`, in milliseconds since 1970. Refusal: `unavailable`. */
+  open(session: StoredSession): Promise<{ token: string; expiresAt: number }>;
+}
+
+/** The service's own sessions: reads the cookie and the store, and writes no session but a token's. */
+export class SessionAuthority implements Authority, Bearers {
+  readonly isTicketLasting = true;
+  readonly #store: Store;
+  readonly #secret: string;
+  readonly #lifeMs: number;
+  readonly #shardOf: (site: SiteName) => Pick<Shard, 'names' | 'rooms' | 'knownUsers'>;
+  readonly #sites: SiteBook;
+  readonly #sessions = new SessionCache((sid) => this.#read(sid), KEEP_SESSIONS_MS, MAX_KEPT);
+  /** Whose sessions those were that were read, so that both can be read at once the next time. */
+  readonly #userOf = new Map<string, UserKey>();
+  /** Cookies whose signature was found good, with what follows from them. */
+  readonly #tickets = new Map<string, CookieTicket>();
+
+  constructor(
+    store: Store,
+    secret: string,
+    lifeMs: number,
+    sites: SiteBook,
+    shardOf: (site: SiteName) => Pick<Shard, 'names' | 'rooms' | 'knownUsers'>,
+  ) {
+    this.#store = store;
+    this.#secret = secret;
+    this.#lifeMs = lifeMs;
+    this.#shardOf = shardOf;
+    this.#sites = sites;
+  }
+
+  get sessionCounts(): { readonly kept: number; readonly read: number } {
+    return this.#sessions.counts;
+  }
+
+  ticketOf(req: Request): Ticket {
+    const site = namedSiteOf(req) ?? MAIN_SITE;
+    const bearer = bearerOf(req);
+    // Whoever shows a token is nobody else, whatever the cookie says.
+    if (bearer !== undefined) return this.withToken({ site, ...NOBODY }, bearer);
+    const cookie = parseCookie(req.get('cookie') ?? '')[cookieNameOf(site)];
+    const known = cookie === undefined ? NOBODY : (this.#tickets.get(cookie) ?? this.#verify(cookie));
+    return { site, ...known };
+  }
+
+  withToken({ site }: Ticket, token: string): Ticket {
+    const kept = this.#tickets.get(token) ?? this.#keep(token, sidOfBearer(token, this.#secret));
+    return { site, ...kept };
+  }
+
+  async open(session: StoredSession): Promise<{ token: string; expiresAt: number }> {
+    const { token, sid } = newBearer(this.#secret);
+    const endsAtMs = Date.now() + BEARER_LIFE_MS;
+    const stored = { ...session, endsAtMs, cookie: { expires: new Date(endsAtMs) } };
+    await new Promise<void>((resolve, reject) => {
+      this.#store.set(sid, stored as unknown as SessionData, (error: unknown) =>
+        error ? reject(refusalOf(error, 'unsent')) : resolve(),
+      );
+    });
+    return { token, expiresAt: endsAtMs };
+  }
+
+  #verify(cookie: string): CookieTicket {
+    const sid = cookie.startsWith('s:') ? unsign(cookie.slice(2), this.#secret) || undefined : undefined;
+    return this.#keep(cookie, sid !== undefined && isBearerSid(sid) ? undefined : sid);
+  }
+
+  #keep(credential: string, sid: string | undefined): CookieTicket {
+    if (sid === undefined) return NOBODY;
+    const ticket = { sid, addresses: [sessionAddress(sid)] };
+    bounded(this.#tickets).set(credential, ticket);
+    return ticket;
+  }
+
+  async identify({ site, sid, addresses: [address] }: Ticket): Promise<Identity> {
+    const { guests } = await whenReachable(this.#sites.mustGet(site));
+    const session =
+      sid === undefined || address === undefined ? undefined : await this.#sessions.get(address, sid);
+    const isOfSite = (session?.site ?? MAIN_SITE) === site;
+    if (sid === undefined || session?.user === undefined || !isOfSite) {
+      throw new Refusal('no_session', 'You are not logged in: POST {"name": …} to /api/session first.');
+    }
+    const { user, rooms, endsAtMs } = session;
+    if (user.guest && guests === 'refused')
+      throw new Refusal('guests_refused', 'Only users of the site itself may be here.');
+    const userKey = userKeyOf(site, user);
+    return {
+      site,
+      user,
+      userKey,
+      // A token's successor goes on with what it began.
+      holder: isBearerSid(sid) ? userKey : sessionHash(sid),
+      rooms,
+      endsAtMs,
+      untilMs: user.guest ? Date.now() + this.#lifeMs : Number.POSITIVE_INFINITY,
+    };
+  }
+
+  forget(address?: Address): void {
+    // Which sessions are the user's isn't kept: all of them are read again, as they are each moment.
+    if (address === undefined || !address.startsWith('session:')) this.#sessions.clear();
+    else this.#sessions.drop(address);
+  }
+
+  async renew({ sid }: Ticket, { site, user, userKey, untilMs }: Identity): Promise<void> {
+    if (sid === undefined || isBearerSid(sid) || !this.#isDue(sid)) return;
+    await new Promise<void>((resolve) => {
+      const session = { cookie: {} } as Parameters<NonNullable<Store['touch']>>[1];
+      if (this.#store.touch) this.#store.touch(sid, session, () => resolve());
+      else resolve();
+    });
+    const { names, rooms, knownUsers } = this.#shardOf(site);
+    if (!user.guest) return knownUsers.keep(userKey);
+    await names.reserve(site, user.name, userKey, undefined);
+    await rooms.renew(userKey, untilMs);
+  }
+
+  formTokenOf({ sid }: Ticket): string | undefined {
+    return sid === undefined
+      ? undefined
+      : createHmac('sha256', this.#secret).update(`form:${sid}`).digest('base64url');
+  }
+
+  readonly #renewedAt = new Map<string, number>();
+
+  /** A session that posts a lot is renewed now and then, not each time. */
+  #isDue(sid: string): boolean {
+    const now = performance.now();
+    for (const [other, at] of this.#renewedAt) {
+      if (now - at < RENEW_EVERY_MS) break;
+      this.#renewedAt.delete(other);
+    }
+    if (this.#renewedAt.has(sid)) return false;
+    this.#renewedAt.set(sid, now);
+    return true;
+  }
+
+  /** The session with what its host has said of its user since; undefined if that ended it. */
+  async #read(sid: string): Promise<StoredSession | undefined> {
+    const expected = this.#userOf.get(sid);
+    const [session, early] = await Promise.all([this.#readStored(sid), expected && this.#readUser(expected)]);
+    if (session?.user === undefined) return undefined;
+    const userKey = userKeyOf(session.site ?? MAIN_SITE, session.user);
+    if (expected !== userKey) bounded(this.#userOf).set(sid, userKey);
+    const { claims, revokedAt } = expected === userKey && early ? early : await this.#readUser(userKey);
+    const { iat = 0 } = session;
+    if (revokedAt !== undefined && iat <= revokedAt) return undefined;
+    return claims === undefined || claims.iat < iat
+      ? session
+      : { ...session, user: claims.user, rooms: claims.rooms };
+  }
+
+  #readUser(userKey: UserKey): Promise<KnownUser> {
+    const site = userKey.slice(0, userKey.indexOf('/')) as SiteName;
+    return whenReachable(this.#shardOf(site).knownUsers.read(userKey));
+  }
+
+  #readStored(sid: string): Promise<StoredSession | undefined> {
+    return new Promise((resolve, reject) => {
+      this.#store.get(sid, (error: unknown, session) => {
+        if (error) reject(refusalOf(error, 'unsent'));
+        else resolve((session as StoredSession | null | undefined) ?? undefined);
+      });
+    });
+  }
+}
+
+/** The map, with room for one more. */
+function bounded<T>(map: Map<string, T>): Map<string, T> {
+  if (map.size >= MAX_KEPT) map.delete(map.keys().next().value as string);
+  return map;
+}
