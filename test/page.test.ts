@@ -221,7 +221,7 @@ test('texts are shown as they are, whatever markup, scripts or links they look l
     .waitFor();
   await page.locator('#log a').first().waitFor();
   expect(await page.locator('#log .text').allTextContents()).toEqual(corpus);
-  expect(await page.locator('#log .name').first().textContent()).toBe(name);
+  expect(await page.locator('#log .name').first().textContent()).toBe(`${name} (guest)`);
   for (const link of await page.locator('#log a').all()) {
     expect(await link.getAttribute('href')).toMatch(/^https:\/\/example\.org\//);
     expect(await link.getAttribute('rel')).toBe('noopener noreferrer nofollow ugc');
@@ -337,7 +337,7 @@ test('a message that nobody sees rings and notifies whoever wants that, and one 
   // No more than one sound in so long.
   await page.waitForTimeout(1500);
   await hear('unseen');
-  expect(await noted()).toEqual(['ding', 'ding', `${writer.user.name} · ${room}: unseen`]);
+  expect(await noted()).toEqual(['ding', 'ding', `${writer.user.name} (guest) · ${room}: unseen`]);
   await page.click('#open-settings');
   await page.uncheck('#notify');
   await page.uncheck('#sound');
