@@ -182,8 +182,9 @@ function only(allowed: string) {
 /** The page's own URLs are relative, so the folder's URL must end with a slash. */
 function redirectToFolder(req: express.Request, res: express.Response, next: express.NextFunction): void {
   const [path = ''] = req.originalUrl.split('?', 1);
+  // Relative, so that it stays with this host, whatever was asked for.
   if (req.path === '/' && !path.endsWith('/'))
-    res.redirect(302, `${path}/${req.originalUrl.slice(path.length)}`);
+    res.redirect(302, `./${path.slice(path.lastIndexOf('/') + 1)}/${req.originalUrl.slice(path.length)}`);
   else next();
 }
 

@@ -1,5 +1,5 @@
 import { readFileSync, unwatchFile, watchFile } from 'node:fs';
-import { createServer } from 'node:http';
+import { createServer, type IncomingMessage } from 'node:http';
 import type { Server as TlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import express from 'express';
@@ -126,10 +126,12 @@ interface Redirect {
 }
 
 /** A plain server that sends everybody to the one with TLS. Throws a StartError. */
-export async function redirectTo(port: number, { httpRedirectPort, host }: Config): Promise<Redirect> {
+export async function redirectTo(port: number, config: Config): Promise<Redirect> {
+  const { httpRedirectPort, host } = config;
   const server = createServer((req, res) => {
-    const name = req.headers.host?.replace(/:\d+$/, '') ?? host;
-    res.writeHead(308, { Location: `https://${name}${port === 443 ? '' : `:${port}`}${req.url}` }).end();
+    const location = overTls(req, port, config);
+    if (location === undefined) res.writeHead(400).end();
+    else res.writeHead(308, { Location: location }).end();
   });
   const connections = new OpenConnections();
   connections.attend(server);
@@ -138,4 +140,20 @@ export async function redirectTo(port: number, { httpRedirectPort, host }: Confi
     port: (server.address() as AddressInfo).port,
     close: () => connections.close(REDIRECT_DRAIN_MS, 0),
   };
+}
+
+/**
+ * The same place over TLS: at `publicUrl`, or else at the host that was asked for, if it can be one. Nothing else of a
+ * request may say which host that is: [spec] RFC 9112, 3.2.2, a target may be a whole URL.
+ */
+function overTls(
+  { headers, url = '/' }: IncomingMessage,
+  port: number,
+  { publicUrl, host }: Config,
+): string | undefined {
+  const path = url.startsWith('/') ? url : '/';
+  if (publicUrl?.startsWith('https:')) return new URL(publicUrl).origin + path;
+  const name = (headers.host ?? host).replace(/:\d+$/, '');
+  if (!/^([\w.-]+|\[[\da-f:.]+\])$/i.test(name)) return undefined;
+  return `https://${name}${port === 443 ? '' : `:${port}`}${path}`;
 }

@@ -1,4 +1,3 @@
-import type { Router } from 'express';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { newSite, parseSite, type SiteName } from '../src/chat/sites.ts';
 import { createThroughline } from '../src/library.ts';
@@ -7,6 +6,7 @@ import { SiteBook } from '../src/log/site-book.ts';
 import { carriers } from './support/carriers.ts';
 import { KEY, nowS, said, sign } from './support/claims.ts';
 import { startTestRedis, type TestRedis } from './support/redis.ts';
+import { routesOf } from './support/routes.ts';
 import { Person, startTestServer, testConfig } from './support/service.ts';
 import { waitFor } from './support/wait-for.ts';
 
@@ -33,33 +33,6 @@ async function serve() {
   closing.push(() => server.close());
   const shutGuestsOut = () => sites.put({ ...main, guests: 'refused' });
   return { config, sites, url: server.url, shutGuestsOut };
-}
-
-interface Layer {
-  readonly route?: { readonly path: string | string[]; readonly methods: Record<string, boolean> };
-  readonly handle: { readonly stack?: Layer[] };
-  match(path: string): boolean;
-}
-
-/** Every route that the service has, as `GET /api/rooms/:room`, from the table that Express goes by. */
-function routesOf(router: Router): string[] {
-  const read = (stack: Layer[], prefix: string): string[] =>
-    stack.flatMap((layer) => {
-      if (layer.route) {
-        const { path, methods } = layer.route;
-        return ['get', 'post']
-          .filter((name) => methods[name])
-          .flatMap((name) => [path].flat().map((one) => `${name.toUpperCase()} ${prefix}${one}`));
-      }
-      if (layer.handle.stack === undefined) return [];
-      const [first, ...others] = ['/api', '/plain', '/elsewhere'].filter((start) =>
-        layer.match(`${start}/x`),
-      );
-      // A router under another path would be walked past without a word; one under none is where its own router is.
-      expect([first, others.length]).toEqual(others.length === 0 ? [expect.any(String), 0] : ['/api', 2]);
-      return read(layer.handle.stack, others.length > 0 ? prefix : (first as string));
-    });
-  return read(router.stack as unknown as Layer[], '');
 }
 
 /** What tells nothing of what is said or of who is there, and changes nothing of it; and why. */

@@ -909,8 +909,10 @@ describe('what is around the API', () => {
     for (const path of ['/', '/api/session', '/healthz', '/chatter'])
       expect((await request(origin).get(path)).status).toBe(404);
     const redirect = await request(origin).get('/chat');
-    expect([redirect.status, redirect.headers['location']]).toEqual([302, '/chat/']);
-    expect((await request(origin).get('/chat?a=b&c=%0D%0A')).headers['location']).toBe('/chat/?a=b&c=%0D%0A');
+    expect([redirect.status, redirect.headers['location']]).toEqual([302, './chat/']);
+    expect((await request(origin).get('/chat?a=b&c=%0D%0A')).headers['location']).toBe(
+      './chat/?a=b&c=%0D%0A',
+    );
   });
 });
 
@@ -1012,7 +1014,7 @@ describe('mounted in an application that has its own log-in', () => {
     expect(beside.headers['throughline']).toBeUndefined();
     refused(await request(at).get('/talk/nothing'), 404, 'not_found');
     refused(await request(at).get('/talk/api/nothing'), 404, 'not_found');
-    expect((await request(at).get('/talk')).headers['location']).toBe('/talk/');
+    expect((await request(at).get('/talk')).headers['location']).toBe('./talk/');
   });
 
   test('it may have parsed the body already', async () => {

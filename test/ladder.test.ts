@@ -317,7 +317,9 @@ describe('the ladder', () => {
 
   test.each([
     ['no_session', 'session_ended'],
+    ['guests_refused', 'session_ended'],
     ['room_not_found', 'refused'],
+    ['room_forbidden', 'refused'],
   ])('ends for good at %s', (code, reason) => {
     const journey = new Journey({ sse: endsWith({ how: 'refused', code, isFinal: true }) }).run(60_000);
     expect(journey.ladder.offline).toEqual({ reason, isFinal: true });

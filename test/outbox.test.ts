@@ -126,14 +126,18 @@ test('the service’s Retry-After is waited for, but not after a wake-up', async
   await isSaid('lobby: hello');
 });
 
-test('what is refused for good has failed, and doesn’t hold up what is behind it', async () => {
-  service.troubles.push(new Refused('invalid_field', '', 400));
+test.each([
+  ['invalid_field', 400],
+  ['room_closed', 403],
+  ['room_forbidden', 403],
+])('what is refused for good has failed, and doesn’t hold up what is behind it: %s', async (code, status) => {
+  service.troubles.push(new Refused(code, '', status));
   const outbox = open();
   outbox.add('lobby', 'bad');
   outbox.add('lobby', 'good');
   await isSaid('lobby: good');
   await waitFor('one item left', () => outbox.items().length === 1);
-  expect(outbox.items()).toMatchObject([{ text: 'bad', status: 'failed', error: 'invalid_field' }]);
+  expect(outbox.items()).toMatchObject([{ text: 'bad', status: 'failed', error: code }]);
   const [{ clientId } = { clientId: '' }] = outbox.items();
   outbox.retry(clientId);
   await isSaid('lobby: good', 'lobby: bad');
@@ -152,8 +156,11 @@ test('a discarded post is neither sent nor kept', async () => {
   expect(outbox.items()).toEqual([]);
 });
 
-test('without a session posts wait until the user is back', async () => {
-  service.troubles.push(new Refused('no_session', '', 401));
+test.each([
+  ['no_session', 401],
+  ['guests_refused', 403],
+])('without a session posts wait until the user is back: %s', async (code, status) => {
+  service.troubles.push(new Refused(code, '', status));
   const outbox = open();
   outbox.add('lobby', 'one');
   outbox.add('garden', 'two');

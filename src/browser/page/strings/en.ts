@@ -27,9 +27,6 @@ export const en = {
   left: '{n} characters too many',
   join: 'Join',
   leave: 'Leave',
-  language: 'Language',
-  sound: 'Sound for new messages',
-  notify: 'Desktop notifications',
   noRoom: 'There is no room “{room}”, or it isn’t open to you.',
   pending: 'Waiting to be sent',
   notKept: 'lost if this page is closed',
@@ -82,6 +79,7 @@ export type MarkupKey =
   | 'eRoomForbidden'
   | 'eTooFast'
   | 'filter'
+  | 'language'
   | 'light'
   | 'loadOlder'
   | 'logIn'
@@ -93,6 +91,7 @@ export type MarkupKey =
   | 'name'
   | 'newRoom'
   | 'noCookies'
+  | 'notify'
   | 'notifyDenied'
   | 'outbox'
   | 'plain'
@@ -103,6 +102,7 @@ export type MarkupKey =
   | 'rooms'
   | 'send'
   | 'settings'
+  | 'sound'
   | 'toLobby'
   | 'tooOld'
   | 'tryNow';
