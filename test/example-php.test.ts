@@ -70,7 +70,9 @@ describe.skipIf(isMissing)('a shop in plain PHP', () => {
   /** Opens the page with the chat in it, and waits until somebody is live there. */
   async function openChat(page: Page): Promise<Frame> {
     await page.goto(`${shop.url}/chat.php`);
-    const frame = await waitFor('the frame', () => page.frames().find((one) => one.url().includes('/embed/')));
+    const frame = await waitFor('the frame', () =>
+      page.frames().find((one) => one.url().includes('/embed/')),
+    );
     await frame.waitForSelector('.status[data-tone="good"]', { state: 'attached' });
     return frame;
   }
@@ -91,7 +93,9 @@ describe.skipIf(isMissing)('a shop in plain PHP', () => {
 
   test('signs by the very lines of the project’s README', () => {
     const read = (path: string) => readFileSync(join(import.meta.dirname, '..', path), 'utf8');
-    const lines = /^## Your own users$[\s\S]*?^```php\n([\s\S]*?)^```$/m.exec(read('README.md'))?.[1] as string;
+    const lines = /^## Your own users$[\s\S]*?^```php\n([\s\S]*?)^```$/m.exec(
+      read('README.md'),
+    )?.[1] as string;
     expect(lines.trim().split('\n')).toHaveLength(6);
     expect(read('examples/php/throughline.php').replaceAll(/^ {4}/gm, '')).toContain(lines.trim());
   });
@@ -142,7 +146,10 @@ describe.skipIf(isMissing)('a shop in plain PHP', () => {
 
   test('an order is told in the room', async () => {
     const [ada, zoe] = contexts as [BrowserContext, BrowserContext];
-    const zoesChat = zoe.pages()[0]?.frames().find((one) => one.url().includes('/embed/')) as Frame;
+    const zoesChat = zoe
+      .pages()[0]
+      ?.frames()
+      .find((one) => one.url().includes('/embed/')) as Frame;
     const page = ada.pages()[0] as Page;
     await page.goto(shop.url);
     await page.fill('#what', 'Tea & <b>biscuits</b>');
@@ -211,6 +218,7 @@ describe.skipIf(isMissing)('a shop in plain PHP', () => {
     expect(shop.requests.length).toBeGreaterThan(20);
     expect(service.out).toContain('/api/session');
     expect(sent.filter((line) => line.startsWith(shop.url)).length).toBeGreaterThan(20);
-    for (const text of [shop.log, service.out, service.err, sent.join('\n')]) expect(text).not.toMatch(SECRETS);
+    for (const text of [shop.log, service.out, service.err, sent.join('\n')])
+      expect(text).not.toMatch(SECRETS);
   });
 });
