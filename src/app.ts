@@ -50,7 +50,7 @@ export function createRouter(service: Service, tellMetrics?: RequestHandler): Ro
   });
   if (tellMetrics) router.get('/metrics', tellMetrics);
   router.get('/rooms/:room', helmet(PAGE_POLICY), showChatPage(PUBLIC_FOLDER));
-  router.get('/embed/:site/:room', letSiteFrame(service.sites), showEmbedPage(PUBLIC_FOLDER));
+  router.get('/embed/:site/:room', letSiteFrame(service), showEmbedPage(PUBLIC_FOLDER));
   router.use(
     redirectToFolder,
     helmet(PAGE_POLICY),

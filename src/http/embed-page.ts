@@ -3,14 +3,15 @@ import { join } from 'node:path';
 import type { NextFunction, Request, Response } from 'express';
 import helmet from 'helmet';
 import { parseSiteName } from '../chat/sites.ts';
-import type { SiteBook } from '../log/site-book.ts';
 import { whenReachable } from './reachable.ts';
+import type { Service } from './service.ts';
 
 /** Lets the pages of the site in the path have the page in a frame, and nobody else's. Refusals: `no_site`, `invalid_field`. */
-export function letSiteFrame(sites: SiteBook) {
+export function letSiteFrame({ sites, logInSession }: Pick<Service, 'sites' | 'logInSession'>) {
   return async (req: Request, res: Response, next: NextFunction): Promise<void> => {
     const { guests, origins } = await whenReachable(sites.mustGet(parseSiteName(req.params['site'])));
-    res.locals['guests'] = guests;
+    // Where the application logs in, nobody can by a name.
+    res.locals['guests'] = logInSession ? guests : 'refused';
     helmet({
       contentSecurityPolicy: {
         useDefaults: false,
