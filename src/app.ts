@@ -82,7 +82,7 @@ function createApi(service: Service): Router {
     express.urlencoded({ limit: BODY_BYTES, inflate: false, extended: false }),
   );
   // API keys come from servers: there is no page whose origin could be checked.
-  api.use(needBody, createHostApi(service), createKeyOnly());
+  api.use(needBody, createHostApi(service));
   // Again: the body may name another site.
   api.use(shareWithSite(service), checkOrigin(service));
 
@@ -125,6 +125,7 @@ function createApi(service: Service): Router {
     .all(only('GET, POST'));
   api.route('/doctor/poll').head(only('GET')).get(probePoll(service)).all(only('GET'));
   api.route('/doctor/echo').get(echoRequest(service)).all(only('GET'));
+  api.use(createKeyOnly());
   api.use(() => {
     throw new Refusal('not_found', 'There is no such route.');
   });

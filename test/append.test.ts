@@ -155,6 +155,58 @@ describe('a post', () => {
   });
 });
 
+describe('posts of one moment', () => {
+  test('go in one call, in their order; what one of them is refused for concerns no other', async () => {
+    await redis.set(keys.pace('main/broken'), 'x');
+    await redis.hset(keys.room(OTHER_ROOM), 'n', 'x');
+    await redis.config('RESETSTAT');
+    const outcome = (posting: Promise<{ isNew: boolean }>) =>
+      posting.then(
+        ({ isNew }) => isNew,
+        ({ code, message }: Refusal) => code ?? message,
+      );
+    const nowhere = roomKey(MAIN_SITE, 'nowhere' as RoomName);
+    const answers = await Promise.all(
+      [
+        post('one', CLIENT_ID),
+        appender.post(ROOM, 'main/broken', BY, { text: 'x' }),
+        post('x', undefined, OTHER_ROOM),
+        post('x', undefined, nowhere),
+        post('one', CLIENT_ID),
+        post('two', CLIENT_ID),
+        post('three'),
+      ].map(outcome),
+    );
+    expect(answers).toEqual([
+      true,
+      expect.stringMatching(/^append refused: .* is not a count$/),
+      expect.stringMatching(/n that is no count/),
+      'room_not_found',
+      false,
+      'client_id_reused',
+      true,
+    ]);
+    expect(await redis.info('commandstats')).toMatch(/cmdstat_eval(sha)?:calls=1,/);
+    const log = await entries(keys.log(ROOM));
+    expect(log.map(({ data, n }) => [JSON.parse(data as string).text, n])).toEqual([
+      ['one', '1'],
+      ['three', '2'],
+    ]);
+    expect(log[1]?.['prev']).toBe(log[0]?.id);
+    expect(await entries(keys.log(OTHER_ROOM))).toEqual([]);
+  });
+
+  test('are all appended in their order, however many they are', async () => {
+    const texts = Array.from({ length: 200 }, (_, i) => `m${i}`);
+    const answers = await Promise.all(texts.map((text) => post(text)));
+    const log = await entries(keys.log(ROOM));
+    expect(log.map(({ data }) => JSON.parse(data as string).text)).toEqual(texts);
+    expect(log.map(({ id }) => id)).toEqual(answers.map(({ id }) => id));
+    const journal = await entries(keys.journal);
+    expect(journal.map(({ before }) => before)).toEqual(['0-0', ...log.slice(0, -1).map(({ id }) => id)]);
+  });
+});
+
 describe('a store that isn’t as it should be', () => {
   test.each([
     ['the journal', () => keys.journal],

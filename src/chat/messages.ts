@@ -23,7 +23,7 @@ const draft = z.strictObject({
     .string('must be a string')
     .refine((text) => text.trim() !== '', 'must not be empty')
     .refine(
-      (text) => lengthOf(text) <= MAX_TEXT_CHARACTERS,
+      (text) => text.length <= MAX_TEXT_CHARACTERS || lengthOf(text) <= MAX_TEXT_CHARACTERS,
       `must have at most ${MAX_TEXT_CHARACTERS} characters`,
     )
     .refine(

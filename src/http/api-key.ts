@@ -15,9 +15,7 @@ const KEY = 'throughlineKey';
  * `api_key_unknown`, `too_fast`, `no_site`, `unavailable`.
  */
 export function onlyWithKey({ apiKeys, apiKeyPace, sites }: Service): RequestHandler {
-  return async (req, res, next) => {
-    const text = bearerOf(req);
-    if (text === undefined) return next('router');
+  const letIn = async (text: string, req: Request, res: Response, next: NextFunction): Promise<void> => {
     const key = await whenReachable(apiKeys.find(text));
     if (key === undefined) throw unknownKey('There is no such API key, or it was revoked.');
     await apiKeyPace.count(`${key.site}/key:${key.id}`);
@@ -27,6 +25,10 @@ export function onlyWithKey({ apiKeys, apiKeyPace, sites }: Service): RequestHan
     await whenReachable(sites.mustGet(site));
     res.locals[KEY] = key;
     next();
+  };
+  return (req, res, next) => {
+    const text = bearerOf(req);
+    return text === undefined ? next('router') : letIn(text, req, res, next);
   };
 }
 
@@ -51,7 +53,8 @@ export function keyOf(res: Response): ApiKey {
 
 /** [spec] RFC 6750, 2.1. Of tokens only API keys are looked at here. */
 function bearerOf(req: Request): string | undefined {
-  return /^Bearer +(tlk_\S*) *$/i.exec(req.get('authorization') ?? '')?.[1];
+  const { authorization } = req.headers;
+  return authorization === undefined ? undefined : /^Bearer +(tlk_\S*) *$/i.exec(authorization)?.[1];
 }
 
 function unknownKey(message: string): Refusal {

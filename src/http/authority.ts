@@ -67,13 +67,15 @@ export function cookieNameOf(site: SiteName): string {
   return site === MAIN_SITE ? 'throughline.sid' : `throughline.sid.${site}`;
 }
 
+export const SESSION = 'session:';
+
 /** The name of a session that may be told: it can't be turned back into the cookie. */
-export function sessionHash(sid: string): string {
+function sessionHash(sid: string): string {
   return createHash('sha256').update(sid).digest('base64url').slice(0, 32);
 }
 
 export function sessionAddress(sid: string): Address {
-  return `session:${sessionHash(sid)}`;
+  return `${SESSION}${sessionHash(sid)}`;
 }
 
 export function userKeyOf(site: SiteName, user: User): UserKey {

@@ -2,6 +2,7 @@ import type { Request, Response } from 'express';
 import { parseHostPost } from '../chat/host-post.ts';
 import { idTime } from '../chat/ids.ts';
 import { parseRoomName, roomKey } from '../chat/rooms.ts';
+import { answerJson } from './answer-json.ts';
 import { keyOf } from './api-key.ts';
 import { userKeyOf } from './authority.ts';
 import type { Service } from './service.ts';
@@ -24,6 +25,6 @@ export function postByHost({ shardOf, counts }: Service) {
       'unpaced',
     );
     counts.posts[isNew ? 'accepted' : 'repeated']++;
-    res.status(isNew ? 201 : 200).json({ id, at: idTime(id) });
+    answerJson(res, isNew ? 201 : 200, { id, at: idTime(id) });
   };
 }

@@ -4,6 +4,7 @@ import { type Draft, parseDraft } from '../chat/messages.ts';
 import { Refusal } from '../chat/refusals.ts';
 import { parseRoomName, type RoomName } from '../chat/rooms.ts';
 import { withoutCommand } from '../log/logger.ts';
+import { answerJson } from './answer-json.ts';
 import type { Ticket } from './authority.ts';
 import { openRoom } from './rights.ts';
 import type { Service } from './service.ts';
@@ -17,7 +18,7 @@ export function postMessage(service: Service) {
     const room = parseRoomName(req.params['room']);
     const draft = parseDraft(req.body ?? {}, req.get('idempotency-key'));
     const { id, isNew } = await post(service, service.authority.ticketOf(req), room, draft);
-    res.status(isNew ? 201 : 200).json({ id, at: idTime(id) });
+    answerJson(res, isNew ? 201 : 200, { id, at: idTime(id) });
   };
 }
 

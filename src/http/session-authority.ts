@@ -13,9 +13,9 @@ import {
   type Authority,
   cookieNameOf,
   type Identity,
+  SESSION,
   type StoredSession,
   sessionAddress,
-  sessionHash,
   type Ticket,
   userKeyOf,
 } from './authority.ts';
@@ -116,10 +116,10 @@ export class SessionAuthority implements Authority, Bearers {
 
   async identify({ site, sid, addresses: [address] }: Ticket): Promise<Identity> {
     const { guests } = await whenReachable(this.#sites.mustGet(site));
-    const session =
-      sid === undefined || address === undefined ? undefined : await this.#sessions.get(address, sid);
+    const isNobody = sid === undefined || address === undefined;
+    const session = isNobody ? undefined : await this.#sessions.get(address, sid);
     const isOfSite = (session?.site ?? MAIN_SITE) === site;
-    if (sid === undefined || session?.user === undefined || !isOfSite) {
+    if (isNobody || session?.user === undefined || !isOfSite) {
       throw new Refusal('no_session', 'You are not logged in: POST {"name": …} to /api/session first.');
     }
     const { user, rooms, endsAtMs } = session;
@@ -131,7 +131,7 @@ export class SessionAuthority implements Authority, Bearers {
       user,
       userKey,
       // A token's successor goes on with what it began.
-      holder: isBearerSid(sid) ? userKey : sessionHash(sid),
+      holder: isBearerSid(sid) ? userKey : address.slice(SESSION.length),
       rooms,
       endsAtMs,
       untilMs: user.guest ? Date.now() + this.#lifeMs : Number.POSITIVE_INFINITY,
@@ -140,7 +140,7 @@ export class SessionAuthority implements Authority, Bearers {
 
   forget(address?: Address): void {
     // Which sessions are the user's isn't kept: all of them are read again, as they are each moment.
-    if (address === undefined || !address.startsWith('session:')) this.#sessions.clear();
+    if (address === undefined || !address.startsWith(SESSION)) this.#sessions.clear();
     else this.#sessions.drop(address);
   }
 

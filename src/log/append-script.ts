@@ -65,86 +65,131 @@ end
 `;
 
 /**
- * KEYS: journal, epoch; for a durable entry also: room log, room, the user's two counts of posts, and, where there is a
- * clientId, sent. ARGV: to, kind, data, journalEntries, new epoch; for a durable entry also: roomLogEntries, digest,
- * sent's life in ms, 1 if a WAIT follows, and how many posts there may be in a second (empty: any), and in a burst beyond that.
+ * Appends entries in the order given, each as if it were alone. KEYS: journal, epoch; then for each durable entry: room log,
+ * room, the user's two counts of posts, and, where there is a clientId, sent. ARGV: journalEntries, roomLogEntries, new
+ * epoch, sent's life in ms, 1 if a WAIT follows; then for each entry: how many keys it has (none: it isn't durable), to,
+ * kind, data, digest, and how many posts there may be in a second (empty: any), and in a burst beyond that.
  *
- * Answers {'appended', id}, {'known', id}, {'reused'}, {'no_room'}, {'closed'}, {'too_fast', ms until the next may come} or
- * {'corrupt', key, what is wrong with it}. A post is counted first, whatever becomes of it; then all reading and deciding comes before the first write, and no write after it can fail, so an entry is never half
- * there. The new id is later than both streams' last ones, even if the clock was set back or one ran ahead.
+ * Answers for each {'appended', id}, {'known', id}, {'reused'}, {'no_room'}, {'closed'}, {'too_fast', ms until the next may
+ * come} or {'corrupt', key, what is wrong with it}. A post is counted first, whatever becomes of it; then all reading and
+ * deciding comes before its first write, and no write after it can fail, so an entry is never half there. What Redis
+ * refuses to a whole script (its memory is full, it is a replica now) it refuses at the first write, hence to all entries.
+ * The new id is later than both streams' last ones, even if the clock was set back or one ran ahead.
  */
 export const appendScript = new Script(`
 ${LUA_CORRUPT}${LUA_IDS}
-local journal, epoch, log, room, steady, burst, sent = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
-local isDurable = log ~= nil
-local hasClientId = sent ~= nil
+local journal, epoch = KEYS[1], KEYS[2]
+local journalEntries, roomLogEntries, newEpoch, sentLifeMs, isWaitedFor = unpack(ARGV, 1, 5)
 
 -- Asking for each key's type beforehand would take as long as all the rest.
 local function read(command, key, wanted, ...)
   local value = redis.pcall(command, key, ...)
-  if type(value) == 'table' and value.err then return nil, corrupt(key, wanted) or value end
+  if type(value) == 'table' and value.err then return nil, corrupt(key, wanted) or {'corrupt', key, value.err} end
   return value
+end
+
+-- What a stream's last id is, or what is wrong with it.
+local function readLast(stream)
+  local last, failed = lastId(stream)
+  if last then return last end
+  return nil, corrupt(stream, 'stream') or {'corrupt', stream, failed.err}
 end
 
 -- Within so many of a time that begins with the first.
 local function isWithin(limit, key, lifeMs)
-  local n = redis.call('INCR', key)
+  local n = redis.pcall('INCR', key)
+  if type(n) == 'table' then
+    if n.err:find('^WRONGTYPE') or n.err:find('^ERR') then return nil, {'corrupt', key, 'is not a count'} end
+    -- It isn't this key that Redis refuses, so the script ends with its error.
+    n = redis.call('INCR', key)
+  end
   if n == 1 then redis.call('PEXPIRE', key, lifeMs) end
   return n <= tonumber(limit)
 end
 
-if isDurable and ARGV[10] ~= '' and not isWithin(ARGV[10], steady, 1000) and not isWithin(ARGV[11], burst, 60000) then
+local function tooFast(steady, burst, perSecond, burstMost)
+  local isPaced, bad = isWithin(perSecond, steady, 1000)
+  if bad or isPaced then return bad end
+  isPaced, bad = isWithin(burstMost, burst, 60000)
+  if bad or isPaced then return bad end
   return {'too_fast', redis.call('PTTL', steady)}
 end
 
-if hasClientId then
+-- An answer, if the same was said before.
+local function recall(sent, digest)
   local known, bad = read('GET', sent, 'string')
-  if bad then return bad end
-  if known then
-    local id, digest = known:match('^(%d+%-%d+) (.*)$')
-    if not id then return {'corrupt', sent, 'is not an id and a digest'} end
-    if digest ~= ARGV[7] then return {'reused'} end
-    -- WAIT waits for its own connection's last write: so here is one, of what is there already.
-    if ARGV[9] == '1' then redis.call('SET', sent, known, 'KEEPTTL') end
-    return {'known', id}
-  end
+  if bad or not known then return bad end
+  local id, knownDigest = known:match('^(%d+%-%d+) (.*)$')
+  if not id then return {'corrupt', sent, 'is not an id and a digest'} end
+  if knownDigest ~= digest then return {'reused'} end
+  -- WAIT waits for its own connection's last write: so here is one, of what is there already.
+  if isWaitedFor == '1' then redis.call('SET', sent, known, 'KEEPTTL') end
+  return {'known', id}
 end
 
-local count
-if isDurable then
+local function nextCount(room)
   local fields, bad = read('HMGET', room, 'hash', 'n', 'closed')
-  if bad then return bad end
+  if bad then return nil, bad end
   local n, isClosed = fields[1], fields[2]
-  if isClosed then return {'closed'} end
+  if isClosed then return nil, {'closed'} end
   if not n then
-    if redis.call('EXISTS', room) == 0 then return {'no_room'} end
+    if redis.call('EXISTS', room) == 0 then return nil, {'no_room'} end
     n = '0'
   end
-  if not n:match('^%d+$') or #n > 15 then return {'corrupt', room, 'has an n that is no count'} end
-  count = string.format('%.0f', tonumber(n) + 1)
+  if not n:match('^%d+$') or #n > 15 then return nil, {'corrupt', room, 'has an n that is no count'} end
+  return string.format('%.0f', tonumber(n) + 1)
 end
 
-local named, bad = read('GET', epoch, 'string')
-if bad then return bad end
-local before, failed = lastId(journal)
-if not before then return corrupt(journal, 'stream') or failed end
-local prev
-if isDurable then
-  prev, failed = lastId(log)
-  if not prev then return corrupt(log, 'stream') or failed end
-end
-local id, usedUp = nextId(before, prev or before)
-if not id then return {'corrupt', journal, 'or the room log has used up its ids: ' .. usedUp} end
+-- Read before the first entry that needs them; from then on nobody else writes them.
+local named, before
 
-if not named then redis.call('SET', epoch, ARGV[5]) end
-if isDurable then
-  redis.call('XADD', journal, 'MAXLEN', '~', ARGV[4], id,
-    'to', ARGV[1], 'kind', ARGV[2], 'before', before, 'prev', prev, 'n', count, 'data', ARGV[3])
-  redis.call('XADD', log, 'MAXLEN', '~', ARGV[6], id, 'kind', ARGV[2], 'prev', prev, 'n', count, 'data', ARGV[3])
-  redis.call('HSET', room, 'n', count)
-  if hasClientId then redis.call('SET', sent, id .. ' ' .. ARGV[7], 'PX', ARGV[8]) end
-else
-  redis.call('XADD', journal, 'MAXLEN', '~', ARGV[4], id, 'to', ARGV[1], 'kind', ARGV[2], 'before', before, 'data', ARGV[3])
+local function append(log, room, steady, burst, sent, to, kind, data, digest, perSecond, burstMost)
+  local refused, bad, count, prev
+  if log then
+    refused = perSecond ~= '' and tooFast(steady, burst, perSecond, burstMost) or sent and recall(sent, digest)
+    if refused then return refused end
+    count, bad = nextCount(room)
+    if bad then return bad end
+  end
+
+  if not before then
+    named, bad = read('GET', epoch, 'string')
+    if bad then return bad end
+    before, bad = readLast(journal)
+    if bad then return bad end
+  end
+  if log then
+    prev, bad = readLast(log)
+    if bad then return bad end
+  end
+  local id, usedUp = nextId(before, prev or before)
+  if not id then return {'corrupt', journal, 'or the room log has used up its ids: ' .. usedUp} end
+
+  if not named then
+    redis.call('SET', epoch, newEpoch)
+    named = newEpoch
+  end
+  if log then
+    redis.call('XADD', journal, 'MAXLEN', '~', journalEntries, id,
+      'to', to, 'kind', kind, 'before', before, 'prev', prev, 'n', count, 'data', data)
+    redis.call('XADD', log, 'MAXLEN', '~', roomLogEntries, id, 'kind', kind, 'prev', prev, 'n', count, 'data', data)
+    redis.call('HSET', room, 'n', count)
+    if sent then redis.call('SET', sent, id .. ' ' .. digest, 'PX', sentLifeMs) end
+  else
+    redis.call('XADD', journal, 'MAXLEN', '~', journalEntries, id, 'to', to, 'kind', kind, 'before', before, 'data', data)
+  end
+  before = id
+  return {'appended', id}
 end
-return {'appended', id}
+
+local answers = {}
+local key = 3
+for arg = 6, #ARGV, 7 do
+  local count = tonumber(ARGV[arg])
+  local log, room, steady, burst, sent
+  if count > 0 then log, room, steady, burst, sent = unpack(KEYS, key, key + count - 1) end
+  answers[#answers + 1] = append(log, room, steady, burst, sent, unpack(ARGV, arg + 1, arg + 6))
+  key = key + count
+end
+return answers
 `);

@@ -4,16 +4,12 @@ import type { Draft } from '../chat/messages.ts';
 import { Refusal } from '../chat/refusals.ts';
 import type { RoomKey } from '../chat/rooms.ts';
 import type { User } from '../chat/users.ts';
-import { appendScript } from './append-script.ts';
-import { newEpoch } from './epoch.ts';
+import { AppendBatch, type ScriptEntry } from './append-batch.ts';
 import type { Address, Keys, UserKey } from './keys.ts';
 import { tooFast } from './pace.ts';
 import type { RedisClient } from './redis-client.ts';
-import { MasterWriter, type Writer, type Written } from './replicated.ts';
-import { refusalOf, tooFewReplicas } from './unreachable.ts';
-
-/** How long a `clientId` is remembered: 24 h, in milliseconds. */
-const SENT_LIFE_MS = 24 * 60 * 60 * 1000;
+import { MasterWriter, type Writer } from './replicated.ts';
+import { tooFewReplicas } from './unreachable.ts';
 
 interface AppendOptions {
   readonly journalEntries: number;
@@ -26,15 +22,15 @@ interface AppendOptions {
 
 /** Says things: the only writer of the journal and of the room logs. */
 export class Appender {
-  readonly #writer: Writer;
-  readonly #posts: Writer;
+  readonly #announcements: AppendBatch;
+  readonly #posts: AppendBatch;
   readonly #keys: Keys;
   readonly #options: AppendOptions;
 
   /** `posts` writes what people say; without it they count once the master has them, as all else does. */
   constructor(redis: RedisClient, keys: Keys, options: AppendOptions, posts?: Writer) {
-    this.#writer = new MasterWriter(redis);
-    this.#posts = posts ?? this.#writer;
+    this.#announcements = new AppendBatch(new MasterWriter(redis), keys, options);
+    this.#posts = posts === undefined ? this.#announcements : new AppendBatch(posts, keys, options);
     this.#keys = keys;
     this.#options = options;
   }
@@ -52,28 +48,26 @@ export class Appender {
     pace: 'paced' | 'unpaced' = 'paced',
   ): Promise<{ id: StreamId; isNew: boolean }> {
     const { text, clientId } = draft;
-    const data = JSON.stringify({ user: by, text, clientId });
-    const digest = createHash('sha256').update(text).digest('base64url');
-    const [what, id] = await this.#append(
-      this.#posts,
-      [
-        this.#keys.log(room),
-        this.#keys.room(room),
-        this.#keys.pace(user),
-        this.#keys.paceBurst(user),
-        // An empty key would lie in another slot of a Cluster.
-        ...(clientId === undefined ? [] : [this.#keys.sent(room, user, clientId)]),
+    const { postsPerSecond, postBurst } = this.#options;
+    const keys = [
+      this.#keys.log(room),
+      this.#keys.room(room),
+      this.#keys.pace(user),
+      this.#keys.paceBurst(user),
+    ];
+    // An empty key would lie in another slot of a Cluster.
+    if (clientId !== undefined) keys.push(this.#keys.sent(room, user, clientId));
+    const [what, id] = await this.#append(this.#posts, {
+      keys,
+      args: [
+        `room:${room}`,
+        'message',
+        JSON.stringify({ user: by, text, clientId }),
+        clientId === undefined ? '' : createHash('sha256').update(text).digest('base64url'),
+        pace === 'paced' ? postsPerSecond : '',
+        postBurst,
       ],
-      [`room:${room}`, 'message', data, this.#options.journalEntries, newEpoch()],
-      [
-        this.#options.roomLogEntries,
-        digest,
-        SENT_LIFE_MS,
-        this.#posts.isWaitedFor ? 1 : 0,
-        pace === 'paced' ? this.#options.postsPerSecond : '',
-        this.#options.postBurst,
-      ],
-    );
+    });
     return { id: streamId(id), isNew: what === 'appended' };
   }
 
@@ -82,34 +76,15 @@ export class Appender {
    * Refusals: `unavailable`, `unsure`.
    */
   async announce(to: Address, kind: string, data: object = {}): Promise<void> {
-    await this.#append(
-      this.#writer,
-      [],
-      [to, kind, JSON.stringify(data), this.#options.journalEntries, newEpoch()],
-      [],
-    );
+    await this.#append(this.#announcements, { keys: [], args: [to, kind, JSON.stringify(data), '', '', 0] });
   }
 
-  async #append(
-    writer: Writer,
-    keys: string[],
-    args: (string | number)[],
-    durable: (string | number)[],
-  ): Promise<string[]> {
-    const allKeys = [this.#keys.journal, this.#keys.epoch, ...keys];
-    if (writer.status !== 'ready')
-      throw refusalOf(new Error(`Redis connection is ${writer.status}`), 'unsent');
-    let written: Written;
-    try {
-      written = await writer.write(appendScript, allKeys, [...args, ...durable]);
-    } catch (error) {
-      throw refusalOf(error, 'sent');
-    }
-    const answer = written.answer as string[];
+  async #append(batch: AppendBatch, entry: ScriptEntry): Promise<readonly string[]> {
+    const { answer, isReplicated } = await batch.append(entry);
     switch (answer[0]) {
       case 'appended':
       case 'known':
-        if (!written.isReplicated) throw tooFewReplicas();
+        if (!isReplicated) throw tooFewReplicas();
         return answer;
       case 'reused':
         throw new Refusal(
