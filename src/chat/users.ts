@@ -109,11 +109,7 @@ export function parseGuestLogIn(body: unknown): { name: string } {
 }
 
 const hostUser = z.object({
-  id: z
-    .string()
-    .min(1, 'must not be empty')
-    .max(MAX_ID_CHARACTERS, `must have at most ${MAX_ID_CHARACTERS} characters`)
-    .refine(isOneLine),
+  id: vouchedId,
   name: displayName,
   avatar: avatarUrl.optional(),
   role: role.default('member'),

@@ -4,6 +4,7 @@ import { Refusal } from '../chat/refusals.ts';
 import { known, type StoredSession, userKeyOf } from './authority.ts';
 import { checkClaimsOrigin } from './origin.ts';
 import { whenReachable } from './reachable.ts';
+import { revokeUser } from './revoke-user.ts';
 import type { Service } from './service.ts';
 import { changeSession, end, openSession } from './sessions.ts';
 import { verifyClaims } from './verify-claims.ts';
@@ -41,17 +42,21 @@ export async function exchangeClaims(
   // What the host said later counts, also to whoever comes with what it said before.
   const newest = admission === 'older' ? (await whenReachable(knownUsers.read(userKey))).claims : undefined;
   const { user, rooms } = newest ?? claims;
-  await whenReachable(names.keepForKnown(name, user.name));
+  const guest = await whenReachable(names.keepForKnown(name, user.name));
+  // Nobody is called like somebody known: the guest is asked for another name.
+  if (guest !== undefined) await revokeUser(service, name, guest.slice(name.length + 1));
   const session: StoredSession = { site: name, user, rooms, iat: claims.iat };
   const told = { user, site: name, role: user.role ?? 'member', rooms: listedRooms(rooms) };
   // Open streams of the user, wherever they are, are to go by what was said now.
   const tellChange = async () => {
-    if (admission === 'changed') await appender.announce(`user:${userKey}`, 'rights');
+    if (admission !== 'changed') return;
+    await appender.announce(`user:${userKey}`, 'rights');
+    await whenReachable(knownUsers.toldChange(userKey, claims));
   };
-  counts.logIns.known++;
   if (wantsToken) {
     const bearer = await bearers?.open(session);
     await tellChange();
+    counts.logIns.known++;
     res.status(201).json({ ...told, ...bearer });
     return;
   }
@@ -66,5 +71,6 @@ export async function exchangeClaims(
   const ticket = await openSession(req, before, session);
   if (previous !== undefined) await end(service, before, previous);
   await tellChange();
+  counts.logIns.known++;
   res.status(201).json({ ...told, formToken: authority.formTokenOf(ticket) });
 }

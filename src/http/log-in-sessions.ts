@@ -3,7 +3,7 @@ import session, { type Store } from 'express-session';
 import type { SiteName } from '../chat/sites.ts';
 import type { SiteBook } from '../log/site-book.ts';
 import { refusalOf } from '../log/unreachable.ts';
-import { type Authority, cookieNameOf } from './authority.ts';
+import { type Authority, cookieNameOf, known } from './authority.ts';
 import { whenReachable } from './reachable.ts';
 import { queryOf } from './reading-request.ts';
 
@@ -44,9 +44,12 @@ export function logInSessions(
     return handler;
   };
   return async (req, res, next) => {
-    const { site } = authority.ticketOf(req);
+    const ticket = authority.ticketOf(req);
+    const { site } = ticket;
     // Only of sites that there are: anybody can name others.
     await whenReachable(sites.mustGet(site));
+    // A session that was revoked ends here, which express-session would keep alive by mere asking.
+    await known(authority.identify(ticket));
     const isFramed = req.secure && queryOf(req).get('framed') === '1';
     const handler = opened.get(keyOf(site, isFramed)) ?? open(site, isFramed);
     handler(req, res, (error?: unknown) => next(error && refusalOf(error, 'unsent')));

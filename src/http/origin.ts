@@ -3,7 +3,7 @@ import { Refusal } from '../chat/refusals.ts';
 import type { SiteName } from '../chat/sites.ts';
 import type { SiteBook } from '../log/site-book.ts';
 import type { Authority } from './authority.ts';
-import { bearerOf } from './bearer.ts';
+import { bearerOf, isBearerSid } from './bearer.ts';
 import { whenReachable } from './reachable.ts';
 import { isSame } from './same.ts';
 
@@ -32,7 +32,7 @@ export function checkOrigin({ config, authority, sites }: OriginJudges) {
     throw foreign(origin);
   };
   return (req: Request, _res: Response, next: NextFunction): void | Promise<void> => {
-    if (req.method !== 'POST' || isBearersOwn(req)) return next();
+    if (req.method !== 'POST' || isBearersOwn(req, authority)) return next();
     const { origin } = req.headers;
     if (origin !== undefined && !isOwn(origin, req, config) && !isAllowed(origin, config))
       return mustBeOfSite(origin, req, next);
@@ -42,9 +42,14 @@ export function checkOrigin({ config, authority, sites }: OriginJudges) {
   };
 }
 
-/** Log-ins are none of those: whoever sends one may want to be taken for somebody else. */
-function isBearersOwn(req: Request): boolean {
-  return !/^\/session\/?$/i.test(req.path) && bearerOf(req) !== undefined;
+/**
+ * Whether the request is its token's alone: a token that the service made, and that counts here in place of a cookie.
+ * Log-ins are none of those: whoever sends one may want to be taken for somebody else.
+ */
+function isBearersOwn(req: Request, authority: Authority): boolean {
+  if (bearerOf(req) === undefined || /^\/session\/?$/i.test(req.path)) return false;
+  const { sid } = authority.ticketOf(req);
+  return sid !== undefined && isBearerSid(sid);
 }
 
 /**

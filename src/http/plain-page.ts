@@ -166,13 +166,11 @@ async function load(service: Service, ticket: Ticket, identity: Identity, view: 
     Promise.all([
       rooms.view(key, userKey),
       history.history(key, before === undefined ? {} : { before }, PAGE_MESSAGES),
-      rooms.listSome(site, userKey, LISTED_ROOMS),
+      rooms.listSome(site, userKey, LISTED_ROOMS, (room) => mayEnter(identity, room)),
       presence.list(key),
     ]),
   );
-  const open = list.rooms.filter((other) => mayEnter(identity, other.room));
-  const hidden = list.rooms.length - open.length;
-  return { room, rooms: { rooms: open, count: list.count - hidden }, history: page, people };
+  return { room, rooms: list, history: page, people };
 }
 
 /** The page is shown to whoever comes and goes too fast as well. */

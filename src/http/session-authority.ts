@@ -186,10 +186,20 @@ export class SessionAuthority implements Authority, Bearers {
     if (expected !== userKey) bounded(this.#userOf).set(sid, userKey);
     const { claims, revokedAt } = expected === userKey && early ? early : await this.#readUser(userKey);
     const { iat = 0 } = session;
-    if (revokedAt !== undefined && iat <= revokedAt) return undefined;
+    // A guest's id is one log-in's: nothing makes it valid again.
+    if (revokedAt !== undefined && (session.user.guest || iat <= revokedAt)) {
+      await this.#destroy(sid);
+      return undefined;
+    }
     return claims === undefined || claims.iat < iat
       ? session
       : { ...session, user: claims.user, rooms: claims.rooms };
+  }
+
+  #destroy(sid: string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#store.destroy(sid, (error: unknown) => (error ? reject(refusalOf(error, 'unsent')) : resolve()));
+    });
   }
 
   #readUser(userKey: UserKey): Promise<KnownUser> {

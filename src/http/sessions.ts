@@ -13,7 +13,7 @@ import {
   type Ticket,
   userKeyOf,
 } from './authority.ts';
-import { isBearerSid } from './bearer.ts';
+import { bearerOf } from './bearer.ts';
 import { exchangeClaims } from './exchange-claims.ts';
 import { whenReachable } from './reachable.ts';
 import type { Service } from './service.ts';
@@ -115,7 +115,8 @@ export async function leave(service: Service, req: Request, res: Response): Prom
     if (isOfSite) await whenReachable(settled((done) => req.sessionStore.destroy(sid, done)));
     await end(service, ticket, identity);
   }
-  if (sid !== undefined && isBearerSid(sid)) return;
+  // The cookie may be somebody else's.
+  if (bearerOf(req) !== undefined) return;
   const { path = '/', partitioned } = req.session.cookie as CookieOptions;
   // [spec] CHIPS: a cookie of a frame is another than the page's of the same name, and is taken back like it was given.
   const attributes = partitioned ? { sameSite: 'none' as const, secure: true, partitioned } : {};

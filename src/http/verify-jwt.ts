@@ -57,7 +57,7 @@ export class JwtVerifier {
     const options = { algorithms: [algorithm] };
     if (publicKey !== undefined)
       return payloadOf(async () => compactVerify(token, await importSPKI(publicKey, algorithm), options));
-    return payloadOf(() => compactVerify(token, this.#keySet(jwksUrl as string), options));
+    return payloadOf(() => verifyByAny(token, this.#keySet(jwksUrl as string), options));
   }
 
   #keySet(url: string): KeySet {
@@ -74,6 +74,24 @@ export class JwtVerifier {
         this.#keySets.delete(this.#keySets.keys().next().value as string);
     }
     return keySet;
+  }
+}
+
+/** Where the token names no key and several fit, each is tried. */
+async function verifyByAny(
+  token: string,
+  keySet: KeySet,
+  options: { readonly algorithms: string[] },
+): Promise<{ readonly payload: Uint8Array }> {
+  try {
+    return await compactVerify(token, keySet, options);
+  } catch (error) {
+    if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error;
+    for await (const key of error) {
+      const verified = await compactVerify(token, key, options).catch(() => undefined);
+      if (verified) return verified;
+    }
+    throw error;
   }
 }
 

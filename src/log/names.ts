@@ -18,6 +18,13 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) 
 return 0
 `);
 
+/** KEYS: name. ARGV: known users' mark, life in ms. Answers the guest who held it, or ''. */
+const keepScript = new Script(`
+local holder = redis.call('GET', KEYS[1])
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return holder and holder ~= ARGV[1] and holder or ''
+`);
+
 /** Who holds the names of known users, whom their host site lets share them; no user's key. */
 const KNOWN = '*';
 const KNOWN_LIFE_MS = 365 * 24 * 60 * 60 * 1000;
@@ -46,9 +53,12 @@ export class Names {
     return (await reserveScript.run(this.#redis, [key], [user, this.#lifeMs, from ?? ''])) === 1;
   }
 
-  /** No guest may take the name from now on. */
-  async keepForKnown(site: SiteName, name: string): Promise<void> {
-    await this.#redis.set(this.#keys.name(site, foldName(name)), KNOWN, 'PX', KNOWN_LIFE_MS);
+  /** No guest may take the name from now on. Answers the guest who bore it until now. */
+  async keepForKnown(site: SiteName, name: string): Promise<UserKey | undefined> {
+    const key = this.#keys.name(site, foldName(name));
+    return ((await keepScript.run(this.#redis, [key], [KNOWN, KNOWN_LIFE_MS])) || undefined) as
+      | UserKey
+      | undefined;
   }
 
   /** Frees a name, if it is still the user's. */

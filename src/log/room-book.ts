@@ -77,12 +77,18 @@ export class RoomBook {
     return this.#views(keys.sort(), user);
   }
 
-  /** At most so many rooms of a site as one user sees them, the user's own first, and how many there are. */
-  async listSome(site: SiteName, user: UserKey, most: number): Promise<{ rooms: RoomView[]; count: number }> {
-    const [all, joined] = (await Promise.all([
+  /** At most so many of those rooms of a site that are open, as one user sees them, the user's own first, and how many there are. */
+  async listSome(
+    site: SiteName,
+    user: UserKey,
+    most: number,
+    isOpen: (room: RoomName) => boolean,
+  ): Promise<{ rooms: RoomView[]; count: number }> {
+    const [every, joined] = (await Promise.all([
       this.#redis.smembers(this.#keys.rooms(site)),
       this.#redis.smembers(this.#keys.joined(user)),
     ])) as [RoomKey[], RoomKey[]];
+    const all = every.filter((room) => isOpen(roomNameOf(room)));
     const own = new Set(joined);
     const isOther = (room: RoomKey) => Number(!own.has(room));
     const listed = all
