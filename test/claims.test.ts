@@ -185,6 +185,23 @@ describe('JSON Web Tokens', () => {
     );
   });
 
+  test('that name no key are taken with whichever of a key set’s fits', async () => {
+    const [old, stranger] = [await generateKeyPair('RS256'), await generateKeyPair('RS256')];
+    const whole = keySet;
+    const second = { ...(await exportJWK(old.publicKey)), kid: 'old', alg: 'RS256' };
+    keySet = { keys: [...(whole as { keys: object[] }).keys, second] };
+    try {
+      const at = site({ jwt: { jwksUrl } });
+      for (const { privateKey } of [pairs.RS256, old])
+        expect((await verify(await jwt(said(), 'RS256', privateKey), at)).user.id).toBe('42');
+      await expect(verify(await jwt(said(), 'RS256', stranger.privateKey), at)).rejects.toEqual(
+        refusal('claims_forged', 'claims'),
+      );
+    } finally {
+      keySet = whole;
+    }
+  });
+
   test.each(['RS256', 'ES256'] as const)('are taken with %s and a key set, fetched once', async (alg) => {
     const at = site({ jwt: { jwksUrl } });
     const verifier = new JwtVerifier();

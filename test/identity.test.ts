@@ -1,12 +1,19 @@
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { PassThrough } from 'node:stream';
+import express from 'express';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
+import type { Claims, OpenRooms } from '../src/chat/claims.ts';
+import type { RoomName } from '../src/chat/rooms.ts';
 import { newSite, parseSite, type SiteName } from '../src/chat/sites.ts';
 import type { Config } from '../src/config.ts';
 import { createThroughline, type Throughline } from '../src/library.ts';
 import { Keys } from '../src/log/keys.ts';
+import { KnownUsers } from '../src/log/known-users.ts';
 import { SiteBook } from '../src/log/site-book.ts';
 import { type RunningServer, startServer } from '../src/server.ts';
 import { carriers } from './support/carriers.ts';
@@ -278,8 +285,10 @@ describe('guests', () => {
     await Person.byClaims(url, sign(said({ id: '43', name: 'ADA' })));
     await Person.byClaims(url, sign(said({ id: '44', name: 'Bob' })));
     for (const name of ['Ada', 'aｄa', 'Bob']) await expect(Person.logIn(url, name)).rejects.toThrow('409');
-    await taken.send('/api/session/end', {});
-    await expect(Person.logIn(url, 'Bob')).rejects.toThrow('409');
+    // Who was called so before is asked for another name.
+    expect(await codeOf(await taken.send('/api/rooms/lobby/messages', { text: 'I am Bob' }))).toBe(
+      'no_session',
+    );
     const cy = await Person.logIn(url, 'Cy');
     expect(cy.user).toMatchObject({ guest: true, id: expect.stringMatching(/^guest-/) });
   });
@@ -351,6 +360,28 @@ describe('a revoked user', () => {
     await ada.post('still');
   });
 
+  test('is revoked with what a clock dated ahead', async () => {
+    const { config, url } = await serve();
+    const host = await hostOf(config);
+    const iat = nowS() + 40;
+    const claims = sign(said({ iat, exp: iat + 60 }));
+    const ada = await Person.byClaims(url, claims);
+    await host.revoke('42');
+    expect(await codeOf(await ada.get('/api/rooms'))).toBe('no_session');
+    expect(await codeOf(await exchange(url, { claims }))).toBe('claims_revoked');
+  });
+
+  test('has no session left that mere asking could keep alive', async () => {
+    const { config, url } = await serve();
+    const host = await hostOf(config);
+    const ada = await Person.byClaims(url, sign(said()));
+    const kept = () => redis.client.keys(`${config.namespace}:sess:*`);
+    expect(await kept()).toHaveLength(1);
+    await host.revoke('42');
+    expect((await ada.send('/api/session', { nonsense: 1 })).status).toBe(400);
+    expect(await kept()).toEqual([]);
+  });
+
   test('who is a guest loses the session, and can be no guest’s log-in', async () => {
     const { config, url } = await serve();
     const host = await hostOf(config);
@@ -400,6 +431,56 @@ describe('what the host says last of a user', () => {
     expect(den.texts).toEqual(['before']);
     await Promise.all([den.cut(), lobby.cut()]);
   });
+});
+
+test('a change of rights that couldn’t be told is told by whoever comes next with the same claims', async () => {
+  const config = testConfig(redis);
+  const known = new KnownUsers(redis.client, new Keys(config.namespace, '{0}'), 60_000);
+  const claims = (rooms: OpenRooms): Claims => ({
+    user: { id: '42', name: 'Ada', guest: false },
+    rooms,
+    iat: nowS(),
+  });
+  const narrow = claims(['den' as RoomName]);
+  expect(await known.admit('main/42', claims(undefined))).toBe('same');
+  expect(await known.admit('main/42', narrow)).toBe('changed');
+  expect(await known.admit('main/42', narrow)).toBe('changed');
+  expect((await known.read('main/42')).claims).toEqual(narrow);
+  await known.toldChange('main/42', claims(undefined));
+  expect(await known.admit('main/42', narrow)).toBe('changed');
+  await known.toldChange('main/42', narrow);
+  expect(await known.admit('main/42', narrow)).toBe('same');
+  expect((await known.read('main/42')).claims).toEqual(narrow);
+});
+
+test('what only looks like a token stands for nothing, and opens nothing to other pages', async () => {
+  const { config, url } = await serve();
+  const ada = await Person.byClaims(url, sign(said()));
+  const evil = { Origin: 'https://evil.example.org', Cookie: ada.cookie };
+  const post = (base: string, path: string, headers: Record<string, string>) =>
+    fetch(`${base}/api${path}`, {
+      method: 'POST',
+      headers,
+      body: new URLSearchParams({ text: 'hi', token: 'tlt_x' }),
+    });
+  for (const path of ['/session/end', '/rooms/lobby/messages', '/rooms/lobby/join']) {
+    const res = await post(url, path, evil);
+    expect([path, res.headers.get('set-cookie'), await codeOf(res)]).toEqual([path, null, 'origin_refused']);
+  }
+  expect((await ada.get('/api/rooms')).status).toBe(200);
+  // Its own page may show a token and have a cookie: neither ends the other.
+  const res = await post(url, '/session/end', { ...evil, Origin: url });
+  expect([res.status, res.headers.get('set-cookie')]).toEqual([204, null]);
+  // In an application that says itself who somebody is there are no tokens at all.
+  const chat = await createThroughline({ ...config, user: () => ({ id: '7', name: 'Zoë' }) });
+  const app = createServer(express().use('/chat', chat.router)).listen(0, '127.0.0.1');
+  await once(app, 'listening');
+  closing.push(
+    async () => void app.close(),
+    () => chat.close(),
+  );
+  const mounted = `http://127.0.0.1:${(app.address() as AddressInfo).port}/chat`;
+  expect(await codeOf(await post(mounted, '/rooms/lobby/messages', evil))).toBe('origin_refused');
 });
 
 test('no token and no claims are ever logged, nor part of an address that is answered', async () => {
