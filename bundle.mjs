@@ -11,7 +11,12 @@ const PAGE_LIMIT_BYTES = 25.3 * KB;
 const CLIENT = { entry: 'src/browser/client.ts', limitBytes: 14.5 * KB };
 
 const bundles = [
-  { entry: 'src/browser/page/main.ts', outfile: 'public/page.js', format: 'iife', limitBytes: PAGE_LIMIT_BYTES },
+  {
+    entry: 'src/browser/page/main.ts',
+    outfile: 'public/page.js',
+    format: 'iife',
+    limitBytes: PAGE_LIMIT_BYTES,
+  },
   {
     entry: 'src/browser/page/links.ts',
     outfile: 'public/links.js',
@@ -21,7 +26,12 @@ const bundles = [
   },
   { ...CLIENT, outfile: 'public/client.js', format: 'iife', globalName: 'Throughline' },
   { ...CLIENT, outfile: 'dist/client.mjs', format: 'esm' },
-  { entry: 'src/browser/embed/main.ts', outfile: 'public/embed.js', format: 'iife', limitBytes: PAGE_LIMIT_BYTES },
+  {
+    entry: 'src/browser/embed/main.ts',
+    outfile: 'public/embed.js',
+    format: 'iife',
+    limitBytes: PAGE_LIMIT_BYTES,
+  },
   { entry: 'src/browser/widget/main.ts', outfile: 'public/widget.js', format: 'iife', limitBytes: 4 * KB },
   { entry: 'src/browser/doctor/main.ts', outfile: 'public/doctor.js', format: 'iife', limitBytes: 25 * KB },
 ];
