@@ -196,7 +196,7 @@ const SETTINGS = {
     'HTTP_REDIRECT_PORT',
     undefined,
     optional(integer(0, 65535)),
-    'With TLS: port that sends plain HTTP to HTTPS.',
+    'With TLS: port that sends plain HTTP to HTTPS, at the host of PUBLIC_URL or that of the Host header.',
   ),
   trustProxy: setting(
     'TRUST_PROXY',

@@ -241,6 +241,7 @@ describe('what people, hosts and networks say is text', () => {
     });
     await page.locator('#again').waitFor({ timeout: 60_000 });
     expect(await page.locator('main img[src="x"], [onerror]').count()).toBe(0);
+    expect(await page.inputValue('#report')).toContain(odd);
     expect(complaints).toEqual([]);
   });
 });
