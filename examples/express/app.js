@@ -52,7 +52,8 @@ export async function createApp({ secret, ...settings }) {
     const { user } = req.session;
     // First here, so that nobody is let in any more when the chat ends what is open.
     await settled((done) => req.session.destroy(done));
-    if (user) await chat.revoke(user.id).catch((error) => console.error('the chat was not told:', error.message));
+    if (user)
+      await chat.revoke(user.id).catch((error) => console.error('the chat was not told:', error.message));
     res.redirect(303, '/log-in');
   });
 

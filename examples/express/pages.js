@@ -1,6 +1,6 @@
 const ESCAPES = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
 
-const escape = (text) => text.replaceAll(/[&<>"']/g, (sign) => ESCAPES[sign]);
+const escapeHtml = (text) => text.replaceAll(/[&<>"']/g, (sign) => ESCAPES[sign]);
 
 const page = (title, body) => `<!doctype html>
 <html lang="en">
@@ -15,7 +15,7 @@ ${body}
 export function logInPage(alert = '') {
   return page(
     'Log in',
-    `<p role="alert">${escape(alert)}</p>
+    `<p role="alert">${escapeHtml(alert)}</p>
 <form action="/log-in" method="post">
 <label>Name <input name="login" id="login" required autofocus></label>
 <label>Password <input name="password" id="password" type="password" required></label>
@@ -28,7 +28,7 @@ export function logInPage(alert = '') {
 export function chatPage(user) {
   return page(
     'The workshop',
-    `<form action="/log-out" method="post">${escape(user.name)} <button id="log-out">Log out</button></form>
+    `<form action="/log-out" method="post">${escapeHtml(user.name)} <button id="log-out">Log out</button></form>
 <div id="chat"></div>
 <script src="/chat/widget.js" async data-room="lobby" data-mode="inline" data-target="#chat"></script>`,
   );
