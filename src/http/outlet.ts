@@ -17,8 +17,10 @@ export class Outlet {
   }
 
   write(bytes: Buffer): void {
+    if (this.#out.write(bytes)) return;
+    if (this.#out.writableCorked > 0) this.#out.uncork();
     // `false` alone says that a threshold was crossed; with nothing left to write there would be no `drain`.
-    if (this.#out.write(bytes) || this.#out.writableLength === 0) return;
+    if (this.#out.writableLength === 0) return;
     if (!this.isFull) this.#reader.slowed();
     this.isFull = true;
     this.#stalled ??= setTimeout(() => this.#reader.end({ code: 'stalled' }), this.#stallMs);

@@ -5,7 +5,7 @@ import { roomKey } from '../chat/rooms.ts';
 import type { CarrierName } from '../delivery/counts.ts';
 import type { Frame } from '../delivery/frame.ts';
 import type { Ending, Reader, Sink } from '../delivery/reader.ts';
-import type { Run } from '../delivery/run.ts';
+import type { Encoding, Run } from '../delivery/run.ts';
 import { beHere } from './being-here.ts';
 import { startDrip } from './drip.ts';
 import { hearOf } from './lasting.ts';
@@ -20,14 +20,20 @@ import { byeFrame } from './stream-sink.ts';
 const ANSWER_BYTES = 48 * 1024;
 const ENVELOPE_BYTES = 256;
 
+/** An answer's beginning, up to its cursor: all who are told the same share it. */
+const inAnswer: Encoding = (frames) =>
+  Buffer.from(`{"events":[${frames.map(({ json }) => json.toString()).join(',')}],"cursor":`);
+
+type Answer = (frames: readonly Frame[], beginning?: Buffer) => void;
+
 /** A stream that hangs up after its first news. */
 class PollSink implements Sink {
   readonly maxBytes = ANSWER_BYTES - ENVELOPE_BYTES;
-  readonly #answer: (frames: readonly Frame[]) => void;
+  readonly #answer: Answer;
   readonly #isShort: boolean;
   isFull = false;
 
-  constructor(isShort: boolean, answer: (frames: readonly Frame[]) => void) {
+  constructor(isShort: boolean, answer: Answer) {
     this.#isShort = isShort;
     this.#answer = answer;
   }
@@ -38,7 +44,7 @@ class PollSink implements Sink {
 
   tell(run: Run): void {
     this.isFull = true;
-    this.#answer(run.frames);
+    this.#answer(run.frames, run.as(inAnswer));
   }
 
   level(): void {
@@ -74,22 +80,25 @@ export function poll(service: Service) {
     let hasBegun = false;
     const { epoch, end } = delivery.window;
     let cursor = asked.after ?? formatCursor(epoch, end);
-    const answer = (frames: readonly Frame[]): void => {
+    const answer: Answer = (frames, beginning = inAnswer(frames)) => {
       stop();
       // One that hasn’t begun stands nowhere yet: the client keeps the cursor that it came with, or starts now.
       if (reader !== undefined && hasBegun) cursor = reader.cursor;
-      const events = frames.map((frame) => frame.json.toString()).join(',');
       const more = frames.length > 0 && reader?.ended === undefined && reader?.isLevel === false;
-      const body = `{"events":[${events}],"cursor":${JSON.stringify(cursor)},"more":${more}}`;
-      if (!res.headersSent) res.set('Content-Type', 'application/json; charset=utf-8');
-      res.end(body);
+      const rest = `${JSON.stringify(cursor)},"more":${more}}`;
+      if (!res.headersSent) {
+        res.setHeader('Content-Type', 'application/json; charset=utf-8');
+        res.setHeader('Content-Length', beginning.length + Buffer.byteLength(rest));
+      }
+      res.write(beginning);
+      res.end(rest);
       reader?.end();
     };
     const stop = () => timers.forEach(clearTimeout);
     if (asked.flag('drip')) timers.push(startDrip(res));
     try {
-      const sink = new PollSink(waitMs === 0, (frames) => {
-        if (hasBegun) answer(frames);
+      const sink = new PollSink(waitMs === 0, (frames, beginning) => {
+        if (hasBegun) answer(frames, beginning);
       });
       reader = delivery.enter({
         rooms: keys,

@@ -88,13 +88,18 @@ export class ResponseStreamSink implements LastingSink {
   open(reader: Reader, onEnd: () => void): void {
     this.#onEnd = onEnd;
     const res = this.#res as Response;
-    res.flushHeaders();
     // A response that waits for its turn on a pipelined connection has no socket yet.
     const { socket } = res;
+    socket?.cork();
+    res.flushHeaders();
     const isChunked = socket !== null && res.req.httpVersion === '1.1';
     if (isChunked) this.#encoding = inChunkedEvents;
     this.#outlet = new Outlet(socket ?? res, reader, this.#stallMs);
-    if (isChunked && this.#connections?.hold(res)) this.#hold(res, socket);
+    // Head, hello and what is caught up on from the window are told by now, and go out in one write.
+    queueMicrotask(() => {
+      socket?.uncork();
+      if (isChunked && !res.writableEnded && this.#connections?.hold(res)) this.#hold(res, socket);
+    });
   }
 
   #hold(res: Response, socket: Socket): void {

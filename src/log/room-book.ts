@@ -27,11 +27,17 @@ redis.call('HSETNX', KEYS[1], 'closed', ARGV[1])
 return 1
 `);
 
+/** Only a store that lost what it held has rooms no more; that may go unseen for so long. */
+const SEEN_MS = 1500;
+const MAX_SEEN = 20_000;
+
 /** What rooms there are, and who is a member of which. */
 export class RoomBook {
   readonly #redis: RedisClient;
   readonly #keys: Keys;
   readonly #maxRooms: number;
+  /** Until when rooms needn't be asked for again: they are closed, but never taken away. */
+  readonly #seenUntil = new Map<RoomKey, number>();
 
   constructor(redis: RedisClient, keys: Keys, maxRooms: number) {
     this.#redis = redis;
@@ -105,11 +111,18 @@ export class RoomBook {
     return view;
   }
 
-  /** Refusal `room_not_found`, naming the first of the rooms that there isn't. */
+  /** Refusal `room_not_found`, naming the first of the rooms that there isn't; those that there are were there within the last 1.5 s. */
   async mustExist(rooms: readonly RoomKey[]): Promise<void> {
-    const found = await Promise.all(rooms.map((room) => this.#redis.exists(this.#keys.room(room))));
-    const missing = rooms[found.indexOf(0)];
+    const now = performance.now();
+    // Who comes while Redis is away is told so.
+    const isAway = this.#redis.status !== 'ready';
+    const unsure = rooms.filter((room) => isAway || now >= (this.#seenUntil.get(room) ?? 0));
+    if (unsure.length === 0) return;
+    const found = await Promise.all(unsure.map((room) => this.#redis.exists(this.#keys.room(room))));
+    const missing = unsure[found.indexOf(0)];
     if (missing !== undefined) throw noRoom(roomNameOf(missing));
+    if (this.#seenUntil.size > MAX_SEEN) this.#seenUntil.clear();
+    for (const room of unsure) this.#seenUntil.set(room, now + SEEN_MS);
   }
 
   /** Makes a user a member until `untilMs` (milliseconds since 1970; Infinity: for good). Refusal: `room_not_found`. */
