@@ -18,6 +18,8 @@ const DIALECTS = {
   nchan: NchanDialect,
   'socket.io': SocketIoDialect,
   plain: PlainExpressDialect,
+  // It is asked alike.
+  bare: PlainExpressDialect,
 };
 
 let crowd;

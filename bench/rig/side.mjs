@@ -1,4 +1,5 @@
 // One side, running: a server with a Redis of its own, and the load generator that has it as its target.
+import { startBareHttp } from '../sides/bare-http.mjs';
 import { startNchan } from '../sides/nchan.mjs';
 import { startPlainExpress } from '../sides/plain-express.mjs';
 import { startSocketIo } from '../sides/socket-io.mjs';
@@ -14,6 +15,7 @@ const START = {
   nchan: startNchan,
   'socket.io': startSocketIo,
   plain: startPlainExpress,
+  bare: startBareHttp,
 };
 
 /** How each side is called in the tables. */
@@ -22,6 +24,7 @@ export const NAMES = {
   nchan: 'nginx + nchan, Redis',
   'socket.io': 'Socket.IO, Redis Streams',
   plain: 'plain Express, Redis',
+  bare: 'bare node:http, one XADD',
 };
 
 /** Opens a side, logs people in and makes rooms; then phases of the load can be asked for. */
