@@ -16,7 +16,7 @@ const KEY = 'throughlineKey';
  */
 export function onlyWithKey({ apiKeys, apiKeyPace, sites }: Service): RequestHandler {
   return async (req, res, next) => {
-    const text = bearerOf(req);
+    const text = apiKeyOf(req);
     if (text === undefined) return next('router');
     const key = await whenReachable(apiKeys.find(text));
     if (key === undefined) throw unknownKey('There is no such API key, or it was revoked.');
@@ -50,7 +50,7 @@ export function keyOf(res: Response): ApiKey {
 }
 
 /** [spec] RFC 6750, 2.1. Of tokens only API keys are looked at here. */
-function bearerOf(req: Request): string | undefined {
+function apiKeyOf(req: Request): string | undefined {
   return /^Bearer +(tlk_\S*) *$/i.exec(req.get('authorization') ?? '')?.[1];
 }
 
@@ -71,7 +71,7 @@ export class KeyAuthority implements Authority {
 
   ticketOf(req: Request): Ticket {
     const key = keyOf(req.res as Response);
-    return { site: key.site, sid: bearerOf(req), addresses: [keyAddress(key)] };
+    return { site: key.site, sid: apiKeyOf(req), addresses: [keyAddress(key)] };
   }
 
   /** Refusal: `no_session`, where the key was revoked meanwhile. */
