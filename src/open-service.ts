@@ -6,13 +6,13 @@ import type { Config } from './config.ts';
 import { newCounts } from './delivery/counts.ts';
 import type { Authority } from './http/authority.ts';
 import { ProbePlaces } from './http/doctor-places.ts';
-import { GuestWatch } from './http/guest-watch.ts';
 import { HostAuthority, type UserHook } from './http/host-authority.ts';
 import { logInSessions } from './http/log-in-sessions.ts';
 import type { OpenConnections } from './http/open-connections.ts';
 import { revokeUser } from './http/revoke-user.ts';
 import type { Service } from './http/service.ts';
 import { SessionAuthority } from './http/session-authority.ts';
+import { SiteWatch } from './http/site-watch.ts';
 import { type TakeUpgrade, takeUpgrades } from './http/socket.ts';
 import { JwtVerifier } from './http/verify-jwt.ts';
 import { ApiKeys } from './log/api-keys.ts';
@@ -161,9 +161,9 @@ async function compose(
       ? undefined
       : new SessionAuthority(openStore(), secret, config.sessionTtlMs, sites, shardOf);
     const authority: Authority = host
-      ? new HostAuthority(host.user, host.site)
+      ? new HostAuthority(host.user, host.site, sites)
       : (bearers as SessionAuthority);
-    const guestWatch = new GuestWatch(sites, shardOf);
+    const siteWatch = new SiteWatch(sites, shardOf);
     const probes = new ProbePlaces(MAX_PROBES);
     const service: Service = {
       config,
@@ -186,7 +186,7 @@ async function compose(
       authority,
       bearers,
       jwts: new JwtVerifier(),
-      guestWatch,
+      siteWatch,
       probes,
       doctorCounts: new DoctorCounts(commands, keys),
       logInSession: host
@@ -214,7 +214,7 @@ async function compose(
       throw error;
     }
 
-    guestWatch.start();
+    siteWatch.start();
     let closing: Promise<void> | undefined;
     return {
       router: createRouter(service, metrics?.tell),
@@ -231,7 +231,7 @@ async function compose(
       },
       close: () => {
         metrics?.close();
-        guestWatch.stop();
+        siteWatch.stop();
         closing ??= stop().then(async () => {
           connections.close();
           await closeRedis();

@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { signClaims } from '../src/chat/sign-claims.ts';
 import type { CommandName } from '../src/cli/commands.ts';
 import { runCommand } from '../src/cli/run-command.ts';
 import type { Config } from '../src/config.ts';
@@ -95,6 +96,43 @@ describe('site', () => {
     expect(await run(env, 'site', 'list')).toHaveLength(1);
     const status = async () => (await Person.nobody(url, 'shop').get('/api/session')).status;
     await waitFor('the service to know', async () => (await status()) === 404, 3000);
+  });
+
+  test('that is removed ends what is read there, by known users and by keys as by guests', async () => {
+    const { env, url } = await serve();
+    await run(env, 'site', 'add', 'shop');
+    const [key] = await run(env, 'key', 'add', 'shop');
+    const [claimKey] = await run(env, 'site', 'key', 'shop');
+    const iat = Math.floor(Date.now() / 1000);
+    const claims = signClaims(
+      { site: 'shop', id: '7', name: 'Zoe', role: 'member', rooms: ['lobby'], iat, exp: iat + 60 },
+      claimKey?.['secret'] as string,
+    );
+    const ends = async (who: Promise<Response>) => {
+      const res = await who;
+      expect(res.status).toBe(200);
+      return res.text();
+    };
+    const zoe = await Person.byClaims(url, claims, 'shop');
+    const guest = await Person.logIn(url, 'Ada', 'shop');
+    const ended = Promise.all([
+      ends(zoe.get('/api/stream?rooms=lobby')),
+      ends(guest.get('/api/stream?rooms=lobby')),
+      ends(
+        fetch(`${url}/api/stream?rooms=lobby`, {
+          headers: { Authorization: `Bearer ${key?.['secret']}` },
+        }),
+      ),
+    ]);
+    const elsewhere = begin(env, 'tail', 'lobby', '--name', 'Eve');
+    await zoe.post('hello');
+    await run(env, 'site', 'remove', 'shop');
+    const removedAt = performance.now();
+    for (const told of await ended) expect(told).toMatch(/event: bye/);
+    expect(performance.now() - removedAt).toBeLessThan(2500);
+    expect(elsewhere.complained).toEqual([]);
+    elsewhere.interrupt();
+    await elsewhere.done;
   });
 
   test('makes keys to sign claims with, two at most, and shows each once', async () => {

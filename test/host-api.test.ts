@@ -78,9 +78,15 @@ describe('an API key', () => {
     expect((await get('/api/rooms'))[0]).toBe(200);
     expect(await book.list(SHOP)).toEqual([key]);
     expect(await book.list(MAIN_SITE)).toEqual([]);
-    expect(await book.revoke(key.id)).toEqual(key);
+    const untold = book.revoke(key.id, () => Promise.reject(new Error('no Redis')));
+    await expect(untold).rejects.toThrow('no Redis');
     expect(codeOf(await get('/api/rooms'))).toEqual([401, 'api_key_unknown']);
-    expect(await book.revoke(key.id)).toBeUndefined();
+    const told: unknown[] = [];
+    const tell = async (revoked: unknown) => void told.push(revoked);
+    expect(await book.revoke(key.id, tell)).toEqual(key);
+    expect(told).toEqual([key]);
+    expect(codeOf(await get('/api/rooms'))).toEqual([401, 'api_key_unknown']);
+    expect(await book.revoke(key.id, tell)).toBeUndefined();
   });
 
   test('that is wrong in one character is none, wherever that is', async () => {

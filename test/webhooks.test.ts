@@ -328,6 +328,83 @@ describe('several processes', () => {
   });
 });
 
+describe('that events may be missing is told', () => {
+  const gapsOf = (host: Host) => host.calls.map(({ event }) => event).filter(({ type }) => type === 'gap');
+
+  test('also where the place in the journal was lost, and what is said from then on', async () => {
+    const { env, ada, config } = await serve({ leaseMs: 1000 }, 2);
+    const host = new Host();
+    const { id } = await addHook(env, await host.listen());
+    await ada.post('one');
+    await waitFor('one', () => host.texts.includes('one'));
+    await redis.client.xgroup('DESTROY', `${config.namespace}:{0}:journal`, `webhook:${id}`);
+    await ada.post('lost');
+    await waitFor('the gap', () => gapsOf(host).length > 0, 5000);
+    await ada.post('two');
+    await waitFor('two', () => host.texts.includes('two'));
+    expect(gapsOf(host)).toMatchObject([{ data: { reason: 'rollback', upTo: expect.any(String) } }]);
+  });
+
+  test('where the journal itself was lost', async () => {
+    const { env, ada, config } = await serve({ leaseMs: 1000 });
+    const host = new Host();
+    await addHook(env, await host.listen());
+    await ada.post('one');
+    await waitFor('one', () => host.texts.includes('one'));
+    await redis.client.del(`${config.namespace}:{0}:journal`);
+    await waitFor('the gap', () => gapsOf(host).length > 0, 5000);
+    await ada.post('two');
+    await waitFor('two', () => host.texts.includes('two'));
+  });
+
+  test('by another process, where the one that found it ends before it was', async () => {
+    const { env, ada, servers, config } = await serve({
+      webhookConcurrency: 1,
+      webhookTries: 1000,
+      webhookBackoffMs: 1,
+      journalEntries: 100,
+    });
+    const host = new Host();
+    await addHook(env, await host.listen());
+    host.answer = (res, { event }) =>
+      event.type === 'gap' || event.data['text'] === 'first' ? fails(503)(res, {} as Call) : void res.end();
+    await ada.post('first');
+    await waitFor('a try', () => host.calls.length > 0);
+    for (let i = 0; i < 600; i++) await ada.post(`${i}`);
+    host.answer = (res, { event }) => (event.type === 'gap' ? fails(503)(res, {} as Call) : void res.end());
+    await waitFor('a try of the gap', () => gapsOf(host).length > 0);
+    const ended = servers[0] as RunningServer;
+    await ended.close();
+    const before = host.calls.length;
+    host.answer = (res) => void res.end();
+    const next = await startTestServer(config);
+    closing.push(() => next.close());
+    const told = () => host.calls.slice(before).filter(({ event }) => event.type === 'gap');
+    await waitFor('the gap', () => told().length > 0, 5000);
+    await waitFor('the last', () => host.texts.includes('599'));
+    expect(told()).toHaveLength(1);
+    expect(await redis.client.keys(`${config.namespace}:*owed-gap*`)).toEqual([]);
+  });
+
+  test('where what a process had taken and left is no longer in the journal', async () => {
+    const { env, ada, servers, config } = await serve({ webhookTries: 1000, webhookBackoffMs: 1 });
+    const host = new Host();
+    host.answer = fails(503);
+    await addHook(env, await host.listen());
+    await ada.post('first');
+    await waitFor('a try', () => host.calls.length > 0);
+    await servers[0]?.close();
+    await redis.client.xtrim(`${config.namespace}:{0}:journal`, 'MAXLEN', 0);
+    host.answer = (res) => void res.end();
+    const next = await startTestServer(config);
+    closing.push(() => next.close());
+    await waitFor('the gap', () => gapsOf(host).length > 0, 5000);
+    expect(gapsOf(host)).toMatchObject([{ data: { reason: 'trimmed' } }]);
+    await ada.at(next.url).post('second');
+    await waitFor('second', () => host.texts.includes('second'));
+  });
+});
+
 test('a webhook that was removed is told nothing more, and leaves nothing behind', async () => {
   const { env, ada, config } = await serve();
   const host = new Host();
@@ -341,8 +418,11 @@ test('a webhook that was removed is told nothing more, and leaves nothing behind
   await run(env, 'site', 'webhook', 'remove', id);
   expect(await redis.client.xinfo('GROUPS', `${config.namespace}:{0}:journal`)).toEqual([]);
   await ada.post('two');
-  await pause(300);
+  // Its receiver lives on until it is looked which webhooks there are.
+  await pause(3000);
   expect(host.texts).toEqual(['one']);
+  expect(await redis.client.xinfo('GROUPS', `${config.namespace}:{0}:journal`)).toEqual([]);
+  expect(await redis.client.keys(`${config.namespace}:*${id}*`)).toEqual([]);
 });
 
 test.each([

@@ -29,9 +29,10 @@ export async function keyCommand(io: Io, args: readonly string[]): Promise<void>
       );
       tell({ ...key, secret }, `${secret}\n(shown only now; ${wordsOf(key)})`);
     } else {
-      const key = await apiKeys.revoke(subject as string);
+      const key = await apiKeys.revoke(subject as string, (revoked) =>
+        books.appenderOf(revoked.site).announce(keyAddress(revoked), 'session-end'),
+      );
       if (key === undefined) throw new StartError(`There is no key ${subject}.`);
-      await books.appenderOf(key.site).announce(keyAddress(key), 'session-end');
       tell({ revoked: key.id }, `${key.id} lets nobody in any more.`);
     }
   } finally {

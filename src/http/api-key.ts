@@ -27,7 +27,7 @@ export function onlyWithKey({ apiKeys, apiKeyPace, sites }: Service): RequestHan
     next();
   };
   return (req, res, next) => {
-    const text = bearerOf(req);
+    const text = apiKeyOf(req);
     return text === undefined ? next('router') : letIn(text, req, res, next);
   };
 }
@@ -52,7 +52,7 @@ export function keyOf(res: Response): ApiKey {
 }
 
 /** [spec] RFC 6750, 2.1. Of tokens only API keys are looked at here. */
-function bearerOf(req: Request): string | undefined {
+function apiKeyOf(req: Request): string | undefined {
   const { authorization } = req.headers;
   return authorization === undefined ? undefined : /^Bearer +(tlk_\S*) *$/i.exec(authorization)?.[1];
 }
@@ -74,7 +74,7 @@ export class KeyAuthority implements Authority {
 
   ticketOf(req: Request): Ticket {
     const key = keyOf(req.res as Response);
-    return { site: key.site, sid: bearerOf(req), addresses: [keyAddress(key)] };
+    return { site: key.site, sid: apiKeyOf(req), addresses: [keyAddress(key)] };
   }
 
   /** Refusal: `no_session`, where the key was revoked meanwhile. */

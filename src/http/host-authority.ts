@@ -2,8 +2,10 @@ import type { Request } from 'express';
 import { Refusal } from '../chat/refusals.ts';
 import type { SiteName } from '../chat/sites.ts';
 import { parseHostUser } from '../chat/users.ts';
+import type { SiteBook } from '../log/site-book.ts';
 import { type Authority, type Identity, type Ticket, userKeyOf } from './authority.ts';
 import { namedSiteOf } from './named-site.ts';
+import { whenReachable } from './reachable.ts';
 
 /** What a host application's own log-in says: `undefined` for nobody. */
 export type UserHook = (req: Request) => unknown;
@@ -14,11 +16,13 @@ export class HostAuthority implements Authority {
   readonly isTicketLasting = false;
   readonly #user: UserHook;
   readonly #site: SiteName;
+  readonly #sites: Pick<SiteBook, 'mustGet'>;
   readonly sessionCounts = undefined;
 
-  constructor(user: UserHook, site: SiteName) {
+  constructor(user: UserHook, site: SiteName, sites: Pick<SiteBook, 'mustGet'>) {
     this.#user = user;
     this.#site = site;
+    this.#sites = sites;
   }
 
   ticketOf(req: Request): Ticket {
@@ -29,6 +33,7 @@ export class HostAuthority implements Authority {
   }
 
   async identify({ req, site }: Ticket): Promise<Identity> {
+    await whenReachable(this.#sites.mustGet(site));
     const answer = await this.#user(req as Request);
     if (answer === undefined || answer === null) throw new Refusal('no_session', 'You are not logged in.');
     const user = parseHostUser(answer);

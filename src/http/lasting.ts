@@ -3,7 +3,7 @@ import type { Request } from 'express';
 import { type RoomKey, roomKey } from '../chat/rooms.ts';
 import { Pulse, type StreamSink } from '../delivery/pulse.ts';
 import type { Reader, Sink } from '../delivery/reader.ts';
-import { guestsAddress, type Identity, type Ticket } from './authority.ts';
+import { guestsAddress, type Identity, siteAddress, type Ticket } from './authority.ts';
 import { whenReachable } from './reachable.ts';
 import { parseReading } from './reading-request.ts';
 import { mayStillRead, mustEnterAll } from './rights.ts';
@@ -73,18 +73,18 @@ function stopOf(pulse: Pulse): () => void {
 }
 
 /**
- * Has a reader hear what is said to its user, and of guests being shut out. At once after it was found out who that is:
+ * Has a reader hear what is said to its user, of its site's end and of guests being shut out. At once after it was found out who that is:
  * between the two nothing may pass.
  */
 export function hearOf(
-  { guestWatch }: Pick<Service, 'guestWatch'>,
+  { siteWatch }: Pick<Service, 'siteWatch'>,
   reader: Reader,
   { site, user, userKey }: Identity,
 ): void {
   reader.listenTo(`user:${userKey}`);
-  if (!user.guest) return;
-  reader.listenTo(guestsAddress(site));
-  guestWatch.saw(site);
+  reader.listenTo(siteAddress(site));
+  if (user.guest) reader.listenTo(guestsAddress(site));
+  siteWatch.saw(site);
 }
 
 /** Enters a reader that lasts, as every carrier that stays open does it. */

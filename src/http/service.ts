@@ -16,9 +16,9 @@ import type { RoomBook } from '../log/room-book.ts';
 import type { SiteBook } from '../log/site-book.ts';
 import type { Authority } from './authority.ts';
 import type { ProbePlaces } from './doctor-places.ts';
-import type { GuestWatch } from './guest-watch.ts';
 import type { OpenConnections } from './open-connections.ts';
 import type { Bearers } from './session-authority.ts';
+import type { SiteWatch } from './site-watch.ts';
 import type { JwtVerifier } from './verify-jwt.ts';
 
 /** What is kept and told of a site, together with the other sites that lie in the same shard. */
@@ -55,7 +55,7 @@ export interface Service {
   /** Undefined where a host application's own log-in is used. */
   readonly bearers: Bearers | undefined;
   readonly jwts: JwtVerifier;
-  readonly guestWatch: GuestWatch;
+  readonly siteWatch: SiteWatch;
   /** The doctor's: places for its probes, and counts of what it found. */
   readonly probes: ProbePlaces;
   readonly doctorCounts: DoctorCounts;

@@ -48,13 +48,18 @@ export class ApiKeys {
   }
 
   /**
-   * From now on the key lets nobody in; who reads with it is to be told by a `session-end` to `keyAddress`. Answers which it was;
-   * undefined if there is none.
+   * From now on the key lets nobody in. `tell` tells who reads with it, by a `session-end` to `keyAddress`: only then is it
+   * forgotten, so it can be revoked once more where that fails. Answers which it was; undefined if there is none.
    */
-  async revoke(id: string): Promise<ApiKey | undefined> {
+  async revoke(id: string, tell: (key: ApiKey) => Promise<void>): Promise<ApiKey | undefined> {
     const json = await this.#redis.hget(this.#key, id);
+    if (json === null) return undefined;
+    const { key } = keyOf(id, json);
+    // No secret has that for its hash.
+    await this.#redis.hset(this.#key, id, JSON.stringify({ ...JSON.parse(json), hash: '' }));
+    await tell(key);
     await this.#redis.hdel(this.#key, id);
-    return json === null ? undefined : keyOf(id, json).key;
+    return key;
   }
 
   /** The key that a text is; undefined if it is none. */

@@ -33,6 +33,10 @@ export class HookBook {
     await this.#redis.hset(this.#key, id, JSON.stringify(rest));
   }
 
+  async has(id: string): Promise<boolean> {
+    return (await this.#redis.hexists(this.#key, id)) === 1;
+  }
+
   /** All, or those of a site, the oldest first. */
   async list(site?: SiteName): Promise<Hook[]> {
     return Object.entries(await this.#redis.hgetall(this.#key))

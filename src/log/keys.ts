@@ -18,6 +18,7 @@
  * tl:{0}:known:<user>                   string   iat and JSON of the newest claims: user, rooms; lives longer than the sessions
  * tl:{0}:revoked:<user>                 string   seconds: claims and sessions of up to then hold no longer
  * tl:{0}:pace:<user>                    string   posts of the last second; tl:{0}:pace-burst:<user>: beyond those, of the last minute
+ * tl:{0}:owed-gap:<webhook>             hash     upTo, reason, by, until (ms)      its receiver is to be told that events may be missing
  * tl:{0}:doctor                         hash     reports, carrier:…, proxy:…, <carrier>:<verdict> -> how often  what browsers' doctors found
  * tl:shards                             string   how many shards there are, stored at the first start
  * tl:sites                              hash     site -> its JSON              title, origins, guests, keys, jwt
@@ -41,7 +42,12 @@ import type { SiteName } from '../chat/sites.ts';
 export type UserKey = `${string}/${string}`;
 
 /** Whom an entry is for. */
-export type Address = `room:${string}` | `user:${string}` | `session:${string}` | `guests:${string}`;
+export type Address =
+  | `room:${string}`
+  | `user:${string}`
+  | `session:${string}`
+  | `guests:${string}`
+  | `site:${string}`;
 
 /** Spells the keys of one namespace: those of one of its shards, and those that are of none. */
 export class Keys {
@@ -135,6 +141,10 @@ export class Keys {
 
   revoked(user: UserKey): string {
     return `${this.#shard}:revoked:${user}`;
+  }
+
+  owedGap(hook: string): string {
+    return `${this.#shard}:owed-gap:${hook}`;
   }
 
   deadLetters(hook: string): string {

@@ -3,6 +3,7 @@ import type { Hook } from '../chat/hooks.ts';
 import { idTime, streamId } from '../chat/ids.ts';
 import { type RoomKey, roomNameOf, siteOf } from '../chat/rooms.ts';
 import type { JournalEntry } from '../log/journal.ts';
+import type { OwedGap } from '../log/journal-group.ts';
 
 /** What a receiver is told in one call. The same event has the same `id`, however often it is told. */
 export interface Payload {
@@ -21,10 +22,10 @@ export function payloadOf({ site, events }: Hook, entry: JournalEntry): Payload 
   return { id: `evt_${id}`, type: kind, body: bodyOf(kind, siteOf(room), idTime(id), data) };
 }
 
-/** Events before `floor` left the journal before the receiver took them. */
-export function gapPayload({ site }: Hook, floor: string): Payload {
-  const data = JSON.stringify({ kind: 'gap', reason: 'trimmed', upTo: floor });
-  return { id: `gap_${floor}`, type: 'gap', body: bodyOf('gap', site, idTime(streamId(floor)), data) };
+/** Events up to an id may be missing: they left the journal before the receiver took them, or its place there was lost. */
+export function gapPayload({ site }: Hook, { upTo, reason }: OwedGap): Payload {
+  const data = JSON.stringify({ kind: 'gap', reason, upTo });
+  return { id: `gap_${upTo}`, type: 'gap', body: bodyOf('gap', site, idTime(streamId(upTo)), data) };
 }
 
 function bodyOf(type: string, site: string, at: number, data: string): string {

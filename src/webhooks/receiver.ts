@@ -3,7 +3,7 @@ import type { Hook } from '../chat/hooks.ts';
 import type { StreamId } from '../chat/ids.ts';
 import type { DeadLetters } from '../log/dead-letters.ts';
 import type { JournalEntry } from '../log/journal.ts';
-import type { JournalGroup } from '../log/journal-group.ts';
+import { isGroupGone, type JournalGroup } from '../log/journal-group.ts';
 import { type Log, withoutCommand } from '../log/logger.ts';
 import { gapPayload, type Payload, payloadOf } from './payload.ts';
 import { type Failure, send } from './send.ts';
@@ -30,9 +30,9 @@ export interface WebhookCounts {
   trimmed: number;
 }
 
-/** Without an id it is of no entry of the journal's. */
+/** What is to be told, and what is done with once it is: an entry of the journal's, or the gap up to an id. */
 interface Waiting {
-  readonly id: StreamId | undefined;
+  readonly of: { readonly entry: StreamId } | { readonly gapUpTo: string };
   readonly payload: Payload;
 }
 
@@ -49,6 +49,7 @@ const FINISH_WITHIN_MS = 2000;
  */
 export class Receiver {
   readonly #hook: Hook;
+  readonly #isKept: () => Promise<boolean>;
   readonly #group: JournalGroup;
   readonly #dead: DeadLetters;
   readonly #counts: WebhookCounts;
@@ -61,14 +62,18 @@ export class Receiver {
   readonly #held = new Set<StreamId>();
   readonly #calls = new Set<Promise<void>>();
   #settled: StreamId[] = [];
+  /** The gap that is this process' own to tell, and whether it was told. */
+  #gap: { readonly upTo: string; isTold: boolean } | undefined;
   #wake = () => {};
   #isWoken = false;
   #renewedAt = performance.now();
   #claimAt = 0;
   #loop: Promise<void> | undefined;
 
+  /** `isKept` asks whether there still is such a webhook. */
   constructor(
     hook: Hook,
+    isKept: () => Promise<boolean>,
     group: JournalGroup,
     dead: DeadLetters,
     counts: WebhookCounts,
@@ -76,6 +81,7 @@ export class Receiver {
     options: WebhookOptions,
   ) {
     this.#hook = hook;
+    this.#isKept = isKept;
     this.#group = group;
     this.#dead = dead;
     this.#counts = counts;
@@ -103,9 +109,10 @@ export class Receiver {
     await Promise.all(this.#calls);
     try {
       await this.#settle();
+      if (this.#gap !== undefined) await this.#group.holdGap(0);
       await this.#group.release([...this.#held], this.#options.leaseMs);
     } catch (error) {
-      this.#warn(error);
+      if (!isGroupGone(error)) this.#warn(error);
     }
   }
 
@@ -118,8 +125,10 @@ export class Receiver {
         await this.#renew();
         await this.#read();
       } catch (error) {
-        this.#warn(error);
-        await pause(LOOK_EVERY_MS, undefined, { signal, ref: false }).catch(() => {});
+        if (!(isGroupGone(error) && (await this.#makeAnew()))) {
+          this.#warn(error);
+          await pause(LOOK_EVERY_MS, undefined, { signal, ref: false }).catch(() => {});
+        }
       }
       this.#callNext();
       if (!this.#isWoken) await this.#news();
@@ -131,10 +140,15 @@ export class Receiver {
     await this.#group.settle(settled);
     this.#settled = this.#settled.slice(settled.length);
     for (const id of settled) this.#held.delete(id);
+    if (!this.#gap?.isTold) return;
+    await this.#group.settleGap(this.#gap.upTo);
+    this.#gap = undefined;
   }
 
   async #renew(): Promise<void> {
-    if (performance.now() - this.#renewedAt < this.#options.leaseMs / 4) return;
+    const { leaseMs } = this.#options;
+    if (performance.now() - this.#renewedAt < leaseMs / 4) return;
+    if (this.#gap !== undefined) await this.#group.holdGap(leaseMs);
     await this.#group.renew([...this.#held]);
     this.#renewedAt = performance.now();
   }
@@ -143,20 +157,33 @@ export class Receiver {
     if (this.#queue.length > 0 || this.#calls.size >= this.#options.webhookConcurrency) return;
     if (performance.now() >= this.#claimAt) await this.#claim();
     if (this.#queue.length > 0) return;
-    const read = await this.#group.read(READ_ENTRIES);
-    if (read === undefined) {
-      this.#log.warn(
-        { webhook: this.#hook.id },
-        'a webhook lost its place in the journal and goes on from now',
-      );
-      return this.#group.create();
+    const { missed, entries, gap } = await this.#group.read(READ_ENTRIES, this.#options.leaseMs);
+    if (missed > 0) this.#missed(missed);
+    if (gap !== undefined) {
+      this.#gap = { upTo: gap.upTo, isTold: false };
+      this.#queue.push({ of: { gapUpTo: gap.upTo }, payload: gapPayload(this.#hook, gap) });
     }
-    if (read.missed > 0) {
-      this.#missed(read.missed);
-      this.#queue.push({ id: undefined, payload: gapPayload(this.#hook, read.floor) });
+    this.#take(entries);
+    if (entries.length === READ_ENTRIES) this.wake();
+  }
+
+  /** Its place in the journal is gone. True where that was all. */
+  async #makeAnew(): Promise<boolean> {
+    try {
+      if (!(await this.#isKept())) return true;
+      const isNew = await this.#group.restore();
+      if (isNew)
+        this.#log.error(
+          { webhook: this.#hook.id },
+          'a webhook lost its place in the journal; its receiver is told that events may be missing',
+        );
+      // Removed between the two: whoever did that has taken the place away already.
+      if (await this.#isKept()) this.wake();
+      else await this.#group.destroy();
+      return true;
+    } catch {
+      return false;
     }
-    this.#take(read.entries);
-    if (read.entries.length === READ_ENTRIES) this.wake();
   }
 
   /** Whose process died, or stalled. */
@@ -184,17 +211,18 @@ export class Receiver {
       this.#held.add(entry.id);
       const payload = payloadOf(this.#hook, entry);
       if (payload === undefined) this.#settled.push(entry.id);
-      else this.#queue.push({ id: entry.id, payload });
+      else this.#queue.push({ of: { entry: entry.id }, payload });
     }
     if (this.#settled.length > 0) this.#isWoken = true;
   }
 
   #callNext(): void {
     while (this.#queue.length > 0 && this.#calls.size < this.#options.webhookConcurrency) {
-      const { id, payload } = this.#queue.shift() as Waiting;
+      const { of, payload } = this.#queue.shift() as Waiting;
       const call = this.#tell(payload)
         .then(() => {
-          if (id !== undefined) this.#settled.push(id);
+          if ('entry' in of) this.#settled.push(of.entry);
+          else if (this.#gap?.upTo === of.gapUpTo) this.#gap.isTold = true;
         })
         // Stopped: it stays held, and is left to others.
         .catch(() => {})

@@ -91,6 +91,8 @@ export class Webhooks {
     this.#redis ??= open();
     const redis = await this.#redis;
     const group = new JournalGroup(redis, keysOf(hook.site), hook.id, this.#consumer);
-    return new Receiver(hook, group, new DeadLetters(redis, keys), this.counts, log, this.#options);
+    const dead = new DeadLetters(redis, keys);
+    const isKept = () => new HookBook(redis, keys).has(hook.id);
+    return new Receiver(hook, isKept, group, dead, this.counts, log, this.#options);
   }
 }

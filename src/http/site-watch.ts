@@ -1,15 +1,15 @@
 import type { SiteName } from '../chat/sites.ts';
 import type { SiteBook } from '../log/site-book.ts';
-import { guestsAddress } from './authority.ts';
+import { guestsAddress, siteAddress } from './authority.ts';
 import type { Shard } from './service.ts';
 
 const LOOK_EVERY_MS = 500;
 
-/** Ends what guests read, soon after their site no longer lets them: what is open asks nobody by itself. */
-export class GuestWatch {
+/** Ends what is read of a site, soon after it no longer is one or no longer lets guests in: what is open asks nobody by itself. */
+export class SiteWatch {
   readonly #sites: Pick<SiteBook, 'get'>;
   readonly #shardOf: (site: SiteName) => Pick<Shard, 'delivery'>;
-  /** Sites that guests read something of. */
+  /** Sites that somebody reads something of. */
   readonly #read = new Set<SiteName>();
   #timer: NodeJS.Timeout | undefined;
 
@@ -18,7 +18,7 @@ export class GuestWatch {
     this.#shardOf = shardOf;
   }
 
-  /** A guest of the site has begun to read. */
+  /** Somebody has begun to read at the site. */
   saw(site: SiteName): void {
     this.#read.add(site);
   }
@@ -34,16 +34,17 @@ export class GuestWatch {
     clearInterval(this.#timer);
   }
 
-  async #look(site: SiteName): Promise<void> {
-    const { delivery } = this.#shardOf(site);
-    const address = guestsAddress(site);
-    if (delivery.hub.isEmpty(address)) {
-      this.#read.delete(site);
+  async #look(name: SiteName): Promise<void> {
+    const { delivery } = this.#shardOf(name);
+    if (delivery.hub.isEmpty(siteAddress(name))) {
+      this.#read.delete(name);
       return;
     }
     try {
-      if ((await this.#sites.get(site))?.guests !== 'allowed')
-        delivery.endAll(address, { code: 'session_ended' });
+      const site = await this.#sites.get(name);
+      if (site?.guests === 'allowed') return;
+      const shutOut = site === undefined ? siteAddress(name) : guestsAddress(name);
+      delivery.endAll(shutOut, { code: 'session_ended' });
     } catch {
       // Looked at again in a moment.
     }
