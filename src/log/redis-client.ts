@@ -11,6 +11,7 @@ export type RedisClient = Pick<
   | 'get'
   | 'hdel'
   | 'hget'
+  | 'hexists'
   | 'hgetall'
   | 'hset'
   | 'hsetnx'
