@@ -270,7 +270,7 @@ describe('over a Redis of one’s own', () => {
       service.child.kill('SIGKILL');
       await once(service.child, 'exit');
       for (const pid of pids) process.kill(pid, 'SIGCONT');
-      await untilGone(pids);
+      await untilGone(pids, 10_000);
     });
   });
 
