@@ -98,6 +98,19 @@ describe('site', () => {
     await waitFor('the service to know', async () => (await status()) === 404, 3000);
   });
 
+  test('changed by several commands at once is changed by each', async () => {
+    const { env } = await serve();
+    await run(env, 'site', 'add', 'shop');
+    await Promise.all([
+      run(env, 'site', 'key', 'shop'),
+      run(env, 'site', 'key', 'shop'),
+      run(env, 'site', 'add', 'shop', '--guests', 'refused'),
+      run(env, 'site', 'add', 'shop', '--title', 'The shop'),
+    ]);
+    const [, shop] = await run(env, 'site', 'list');
+    expect(shop).toMatchObject({ guests: 'refused', title: 'The shop', claimKeys: [{}, {}] });
+  });
+
   test('that is removed ends what is read there, by known users and by keys as by guests', async () => {
     const { env, url } = await serve();
     await run(env, 'site', 'add', 'shop');

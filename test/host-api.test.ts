@@ -228,6 +228,9 @@ describe('a host’s server', () => {
     const [status, room] = await send('/api/rooms', { room: 'order-1', title: 'Order 1' });
     expect([status, room]).toMatchObject([201, { room: 'order-1', title: 'Order 1', members: 0 }]);
     expect(codeOf(await send('/api/rooms', { room: 'order-1' }))).toEqual([409, 'room_exists']);
+    expect(await send('/api/rooms', { room: 'order-1', title: 'Order 1' })).toEqual([200, room]);
+    const other = await (await hostOf(SHOP)).send('/api/rooms', { room: 'order-1', title: 'Order 1' });
+    expect(codeOf(other)).toEqual([409, 'room_exists']);
     const clientId = 'the-last-word-of-ada';
     const id = await ada.post('last word', 'order-1', clientId);
     const [stream] = carriers as [(typeof carriers)[0]];

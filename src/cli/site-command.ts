@@ -1,9 +1,16 @@
 import { randomBytes } from 'node:crypto';
-import { type ClaimKey, MAIN_SITE, parseSite, parseSiteName, type Site } from '../chat/sites.ts';
+import {
+  type ClaimKey,
+  MAIN_SITE,
+  parseSite,
+  parseSiteName,
+  type Site,
+  type SiteName,
+} from '../chat/sites.ts';
 import { StartError } from '../log/start-error.ts';
 import { misused, readArguments, SITE_OPTIONS } from './arguments.ts';
 import { USAGES } from './commands.ts';
-import { type Io, tellTo } from './io.ts';
+import { type Io, type Tell, tellTo } from './io.ts';
 import { type Books, openBooks } from './open-books.ts';
 
 /** `throughline site add|list|remove|key`: what sites there are, and what they sign with. */
@@ -20,24 +27,22 @@ export async function siteCommand(io: Io, args: readonly string[]): Promise<void
       for (const site of await books.sites.all()) tell(withoutSecrets(site), wordsOf(site));
       return;
     }
-    const known = await books.sites.get(parseSiteName(name));
+    const site = parseSiteName(name);
     if (action === 'add') {
-      const site = parseSite({ ...(known ?? { site: name }), ...changesOf(values) });
-      await books.sites.put(site);
-      return tell(withoutSecrets(site), wordsOf(site));
+      const added = await books.sites.change(site, (known) =>
+        parseSite({ ...(known ?? { site }), ...changesOf(values) }),
+      );
+      return tell(withoutSecrets(added), wordsOf(added));
     }
-    if (known === undefined) throw new StartError(`There is no site ${name}.`);
     if (action === 'remove') {
-      await books.sites.remove(known.site);
-      const words = known.site === MAIN_SITE ? 'main is as it was at first' : `${name} is no site any more`;
-      return tell({ removed: name }, `${words}; its rooms and keys stay until they are removed.`);
+      mustBe(site, await books.sites.get(site));
+      await books.sites.remove(site);
+      const words = site === MAIN_SITE ? 'main is as it was at first' : `${site} is no site any more`;
+      return tell({ removed: site }, `${words}; its rooms and keys stay until they are removed.`);
     }
-    if (values.remove !== undefined) return await removeClaimKey(books, known, values.remove, tell);
-    const key = await addClaimKey(books, known);
-    tell(
-      { site: known.site, ...key },
-      `${key.secret}\n(key ${key.id} of ${known.site}; sign claims with it)`,
-    );
+    if (values.remove !== undefined) return await removeClaimKey(books, site, values.remove, tell);
+    const key = await addClaimKey(books, site);
+    tell({ site, ...key }, `${key.secret}\n(key ${key.id} of ${site}; sign claims with it)`);
   } finally {
     await books.close();
   }
@@ -66,31 +71,37 @@ function changesOf({
   };
 }
 
-async function addClaimKey({ sites }: Books, site: Site): Promise<ClaimKey> {
+function mustBe(name: SiteName, known: Site | undefined): Site {
+  if (known === undefined) throw new StartError(`There is no site ${name}.`);
+  return known;
+}
+
+async function addClaimKey({ sites }: Books, name: SiteName): Promise<ClaimKey> {
   const key: ClaimKey = {
     id: randomBytes(4).toString('hex'),
     secret: `clk_${randomBytes(32).toString('base64url')}`,
     createdAt: Date.now(),
   };
-  if (site.claimKeys.length >= 2) {
-    const ids = site.claimKeys.map(({ id }) => id).join(' and ');
-    throw new StartError(`${site.site} has two keys, ${ids}: remove the one that isn’t used any more.`);
-  }
-  await sites.put({ ...site, claimKeys: [...site.claimKeys, key] });
+  await sites.change(name, (known) => {
+    const site = mustBe(name, known);
+    if (site.claimKeys.length >= 2) {
+      const ids = site.claimKeys.map(({ id }) => id).join(' and ');
+      throw new StartError(`${name} has two keys, ${ids}: remove the one that isn’t used any more.`);
+    }
+    return { ...site, claimKeys: [...site.claimKeys, key] };
+  });
   return key;
 }
 
-async function removeClaimKey(
-  { sites }: Books,
-  site: Site,
-  id: string,
-  tell: ReturnType<typeof tellTo>,
-): Promise<void> {
-  const claimKeys = site.claimKeys.filter((key) => key.id !== id);
-  if (claimKeys.length === site.claimKeys.length)
-    throw new StartError(`${site.site} has no key ${id}: ${site.claimKeys.map((key) => key.id).join(', ')}.`);
-  await sites.put({ ...site, claimKeys });
-  tell({ site: site.site, removed: id }, `What is signed with ${id} holds no longer.`);
+async function removeClaimKey({ sites }: Books, name: SiteName, id: string, tell: Tell): Promise<void> {
+  await sites.change(name, (known) => {
+    const site = mustBe(name, known);
+    const claimKeys = site.claimKeys.filter((key) => key.id !== id);
+    if (claimKeys.length === site.claimKeys.length)
+      throw new StartError(`${name} has no key ${id}: ${site.claimKeys.map((key) => key.id).join(', ')}.`);
+    return { ...site, claimKeys };
+  });
+  tell({ site: name, removed: id }, `What is signed with ${id} holds no longer.`);
 }
 
 function withoutSecrets({ claimKeys, ...site }: Site): object {

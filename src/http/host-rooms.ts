@@ -17,14 +17,16 @@ const ids = z
   .default([]);
 const membersDraft = z.strictObject({ add: ids, remove: ids, site: z.string().optional() });
 
-/** `POST /api/rooms {room, title?}` with an API key: creates a room, which nobody is a member of yet. */
+/** `POST /api/rooms {room, title?}` with an API key: creates a room, which nobody is a member of yet. Safe to repeat. */
 export function createRoomByHost({ shardOf }: Service) {
   return async (req: Request, res: Response): Promise<void> => {
     const { room, title } = parseRoomDraft(req.body ?? {});
     const { site, id } = keyOf(res);
     const { rooms } = shardOf(site);
-    await whenReachable(rooms.create(site, room, title, `key:${id}`));
-    res.status(201).json(await whenReachable(rooms.view(roomKey(site, room), `${site}/key:${id}`)));
+    const isNew = await whenReachable(rooms.createOnce(site, room, title, `key:${id}`));
+    res
+      .status(isNew ? 201 : 200)
+      .json(await whenReachable(rooms.view(roomKey(site, room), `${site}/key:${id}`)));
   };
 }
 

@@ -34,7 +34,7 @@ export class HookBook {
   }
 
   async has(id: string): Promise<boolean> {
-    return (await this.#redis.hexists(this.#key, id)) === 1;
+    return (await this.#redis.hget(this.#key, id)) !== null;
   }
 
   /** All, or those of a site, the oldest first. */

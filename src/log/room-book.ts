@@ -11,9 +11,13 @@ export interface RoomView extends Room {
   readonly isMember: boolean;
 }
 
-/** KEYS: room, rooms of the site. ARGV: room's key, title, who, when, most rooms. */
+/** KEYS: room, rooms of the site. ARGV: room's key, title, who, when, most rooms. 'known': by the same, under the same title. */
 const createScript = new Script(`
-if redis.call('EXISTS', KEYS[1]) == 1 then return 'exists' end
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  local made = redis.call('HMGET', KEYS[1], 'title', 'createdBy')
+  if made[1] == ARGV[2] and made[2] == ARGV[3] then return 'known' end
+  return 'exists'
+end
 if redis.call('SCARD', KEYS[2]) >= tonumber(ARGV[5]) then return 'full' end
 redis.call('HSET', KEYS[1], 'title', ARGV[2], 'createdBy', ARGV[3], 'createdAt', ARGV[4])
 redis.call('SADD', KEYS[2], ARGV[1])
@@ -52,11 +56,20 @@ export class RoomBook {
 
   /** Creates a room. Refusals: `room_exists`, `too_many_rooms`. */
   async create(site: SiteName, room: RoomName, title: string, by: string): Promise<void> {
+    if (!(await this.createOnce(site, room, title, by))) throw roomExists(room);
+  }
+
+  /** The same, but safe to repeat: false where the same creator created it before, under the same title. */
+  async createOnce(site: SiteName, room: RoomName, title: string, by: string): Promise<boolean> {
     switch (await this.#create(site, room, title, by)) {
       case 'exists':
-        throw new Refusal('room_exists', `There is a room ${room} already.`, { field: 'room' });
+        throw roomExists(room);
       case 'full':
         throw new Refusal('too_many_rooms', `This site may have at most ${this.#maxRooms} rooms.`);
+      case 'known':
+        return false;
+      default:
+        return true;
     }
   }
 
@@ -182,6 +195,10 @@ export class RoomBook {
       return [closed ? { ...view, closed: true as const } : view];
     });
   }
+}
+
+function roomExists(room: RoomName): Refusal {
+  return new Refusal('room_exists', `There is a room ${room} already.`, { field: 'room' });
 }
 
 function noRoom(room: RoomName): Refusal {

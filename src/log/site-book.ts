@@ -1,6 +1,7 @@
 import { createPublicKey } from 'node:crypto';
 import { Refusal } from '../chat/refusals.ts';
 import { MAIN_SITE, newSite, parseSite, type Site, type SiteName } from '../chat/sites.ts';
+import { changeField } from './change-field.ts';
 import type { Keys } from './keys.ts';
 import type { RedisClient } from './redis-client.ts';
 
@@ -57,6 +58,23 @@ export class SiteBook {
     await this.#redis.hset(this.#keys.sites, site.site, JSON.stringify(site));
     this.#kept.delete(site.site);
     await this.#open(site.site);
+  }
+
+  /**
+   * Changes what is said of a site, whoever else does so at the same time. `change` is given what there is; what it throws is
+   * thrown, and nothing was changed. Answers the site as it is now. Refusal: `invalid_field`, as for `put`.
+   */
+  async change(name: SiteName, change: (known: Site | undefined) => Site): Promise<Site> {
+    let changed: Site | undefined;
+    await changeField(this.#redis, this.#keys.sites, name, (json) => {
+      const unsaid = name === MAIN_SITE ? newSite(name) : undefined;
+      changed = change(json === null ? unsaid : storedSite(json));
+      mustBeKey(changed.jwt?.publicKey);
+      return JSON.stringify(changed);
+    });
+    this.#kept.delete(name);
+    await this.#open(name);
+    return changed as unknown as Site;
   }
 
   /** Stores a site with nothing but its name, if there is none. */
