@@ -7,12 +7,13 @@ import { isLight } from '../src/browser/embed/colour.ts';
 import { givenIn } from '../src/browser/embed/given.ts';
 import { placeOfPath } from '../src/browser/embed/place.ts';
 import { keptCookies } from '../src/browser/embed/session.ts';
+import { nameFor } from '../src/browser/frame-messages.ts';
 import { claimsIn } from '../src/browser/widget/renewal.ts';
 import { parseSite } from '../src/chat/sites.ts';
 import { Keys } from '../src/log/keys.ts';
 import { SiteBook } from '../src/log/site-book.ts';
 import type { RunningServer } from '../src/server.ts';
-import { KEY, said, sign } from './support/claims.ts';
+import { KEY, nowS, said, sign } from './support/claims.ts';
 import { type Front, openFront } from './support/embed-front.ts';
 import { type HostSite, openHostSite } from './support/host-site.ts';
 import { NASTY } from './support/nasty-pages.ts';
@@ -264,6 +265,18 @@ describe('the embed page', () => {
     expect(await frame.isVisible('#name')).toBe(false);
   });
 
+  test('leads to its room’s plain page without script, where there is one', async () => {
+    const linkIn = async (path: string) =>
+      /<noscript>.*href="([^"]*)"/.exec(await (await fetch(server.url + path)).text())?.[1];
+    expect(await linkIn('/embed/main/garden')).toBe('../../plain/garden');
+    expect(await linkIn('/embed/shop/garden')).toBeUndefined();
+    const context = await browser.newContext({ javaScriptEnabled: false });
+    contexts.push(context);
+    const page = await context.newPage();
+    await page.goto(`${server.url}/embed/shop/lobby`);
+    expect(await page.locator('noscript').innerText()).toContain('needs script');
+  });
+
   test('opens itself in a window of its own, as the same user', async () => {
     putPage('/iframe', {
       body: `<iframe src="${front.url}/embed/shop/lobby" name="${claimsOf('u1', 'Ada')}" width="400" height="500"></iframe>`,
@@ -334,6 +347,7 @@ describe('the widget', () => {
     ['beside Bootstrap', { head: NASTY.bootstrap }],
     ['beside Prototype.js', { head: NASTY.prototype }],
     ['beside jQuery', { head: NASTY.jquery }],
+    ['beside MooTools', { head: NASTY.mooTools }],
   ])('leaves the page as it is %s', async (_name, nasty) => {
     putPage('/without', nasty);
     putPage('/', { ...nasty, head: nasty.head + scriptOf({ claims: claimsOf('u4', 'Ada') }) });
@@ -414,13 +428,194 @@ describe('the widget', () => {
       claimsOf('u10', 'Grace'),
     );
     await waitFor('the other user', () => front.exchanges.token === 2);
-    await frame.waitForFunction(() => !document.querySelector('.own'));
-    await liveIn(page);
+    // What was said before is there again, as somebody else's: only then may this user write.
+    await frame.waitForFunction(() => document.querySelector('.message') && !document.querySelector('.own'));
     await say(frame, 'I am u10');
     const { events } = await reader.history();
     expect(events.slice(-2).map(({ user }) => (user as { name: string }).name)).toEqual(['Ada', 'Grace']);
     await page.evaluate(() => Reflect.get(window, 'Throughline').reset());
     await frame.waitForSelector('#door');
+  });
+
+  test('follows a name that changes, of the same user', async () => {
+    putPage('/', { head: scriptOf({ claims: claimsOf('u11', 'Ada') }) });
+    const { page } = await visit(`http://127.0.0.1:${host.port}/`);
+    await bubbleIsThere(page);
+    await open(page);
+    const frame = await liveIn(page);
+    await say(frame, 'as Ada');
+    await page.evaluate(
+      (claims) => Reflect.get(window, 'Throughline').setUser(claims),
+      claimsOf('u11', 'Countess'),
+    );
+    await waitFor('the other name', () => front.exchanges.cookie === 2);
+    await liveIn(page);
+    await say(frame, 'as Countess');
+    await frame.waitForSelector('.message:has-text("as Countess"):has-text("Countess")');
+    const { events } = await reader.history();
+    expect(events[events.length - 1]).toMatchObject({ user: { name: 'Countess' } });
+  });
+
+  test('asks the host again while what it says of the user is too new, and lets the user in at last', async () => {
+    const early = () => sign(said({ site: 'shop', id: 'u12', iat: nowS() + 300, exp: nowS() + 600 }));
+    const answers = [early, early, early, early];
+    let asked = 0;
+    host.pages.set('/chat-claims', (_req, res) => {
+      asked++;
+      res.end((answers.shift() ?? (() => claimsOf('u12', 'Ada')))());
+    });
+    putPage('/', { head: scriptOf({ claims: early(), 'auth-url': '/chat-claims' }) });
+    const { page } = await visit(`${host.origin}/`);
+    await bubbleIsThere(page);
+    await open(page);
+    const frame = await frameOf(page);
+    // It has gone wrong often enough to be told, and is still tried.
+    await frame.waitForSelector('#door-alert:has-text("doesn’t accept")');
+    await say(await liveIn(page), 'vouched for at last');
+    expect(asked).toBe(5);
+  });
+
+  test('is put again when the page’s body is another, with what its script says there', async () => {
+    putPage('/', { body: scriptOf({ claims: claimsOf('u13', 'Ada') }) });
+    const { page, complaints } = await visit(`${host.origin}/`);
+    await bubbleIsThere(page);
+    await liveIn(page);
+    /** As Turbolinks does: a body made anew, with its scripts run, beside a copy of what was there. */
+    const swap = (attributes: Record<string, string>) =>
+      page.evaluate(
+        ([url, attributes]) => {
+          const body = document.createElement('body');
+          for (const left of document.querySelectorAll('body > div')) body.append(left.cloneNode(true));
+          const script = document.createElement('script');
+          script.src = `${url}/widget.js`;
+          for (const [name, value] of Object.entries(attributes)) script.setAttribute(`data-${name}`, value);
+          body.append(document.createElement('p'), script);
+          document.body.replaceWith(body);
+        },
+        [front.url, attributes] as const,
+      );
+    await page.evaluate(() => {
+      const told: number[] = [];
+      Reflect.set(window, 'told', told);
+      Reflect.get(window, 'Throughline').on('open', () => told.push(1));
+    });
+    await swap({ site: 'shop', room: 'other', claims: claimsOf('u14', 'Grace') });
+    await waitFor('the other room', () =>
+      page.frames().some((frame) => frame.url().endsWith('/embed/shop/other')),
+    );
+    await swap({ site: 'shop', claims: claimsOf('u15', 'Grace') });
+    await waitFor('the room', () => page.frames().some((frame) => frame.url().endsWith('/embed/shop/lobby')));
+    await bubbleIsThere(page);
+    await clickBubble(page);
+    await say(await liveIn(page), 'in the page that came next');
+    const { events } = await reader.history();
+    expect(events[events.length - 1]).toMatchObject({ user: { id: 'u15' } });
+    expect(page.frames()).toHaveLength(2);
+    expect(await page.evaluate(() => document.querySelectorAll('body > div').length)).toBe(1);
+    expect(await page.evaluate(() => Reflect.get(window, 'told'))).toEqual([1]);
+    expect(complaints).toEqual([]);
+  });
+
+  test('works in a page that comes back from the back/forward cache', async () => {
+    const keeping = await chromium.launch({
+      executablePath: process.env['CHROMIUM'] ?? '/usr/bin/chromium',
+      args: ARGS,
+      ignoreDefaultArgs: ['--disable-back-forward-cache'],
+    });
+    try {
+      putPage('/', { head: scriptOf({ claims: claimsOf('u16', 'Ada') }) });
+      putPage('/next', {});
+      const { page } = await visit(`${host.origin}/`, keeping);
+      await bubbleIsThere(page);
+      await open(page);
+      await liveIn(page);
+      await page.evaluate(() => {
+        addEventListener('pageshow', ({ persisted }) => Reflect.set(window, 'isKept', persisted));
+      });
+      await page.goto(`${host.origin}/next`);
+      // What is kept isn't loaded, so nothing but its being there tells of it.
+      await page.goBack({ waitUntil: 'commit' });
+      await waitFor('the page', async () => page.evaluate(() => 'Throughline' in window));
+      expect(await page.evaluate(() => Reflect.get(window, 'isKept'))).toBe(true);
+      // Of its frames the driver knows nothing any more; what they tell is heard in the page.
+      await page.evaluate(() => {
+        const { close, on } = Reflect.get(window, 'Throughline');
+        on('unread', ({ count }: { count: number }) => Reflect.set(window, 'unread', count));
+        close();
+      });
+      await reader.post('Back again?');
+      await waitFor('word of the message', async () =>
+        page.evaluate(() => Reflect.get(window, 'unread') === 1),
+      );
+    } finally {
+      await keeping.close();
+    }
+  });
+
+  test('is whole again after a reload of its frame alone', async () => {
+    putPage('/', { head: scriptOf({ claims: claimsOf('u17', 'Ada'), color: '#7a1f5c' }) });
+    const { page, complaints } = await visit(`${host.origin}/`, strict);
+    await bubbleIsThere(page);
+    await open(page);
+    const before = await liveIn(page);
+    await before.evaluate(() => setTimeout(() => location.reload()));
+    const frame = await waitFor('another frame', () =>
+      page.frames().find((one) => one !== before && one.url().includes('/embed/')),
+    );
+    await frame.waitForSelector('.status[data-tone="good"]', { state: 'attached' });
+    await say(frame, 'after a reload');
+    expect(await frame.evaluate(() => document.documentElement.hasAttribute('data-brand'))).toBe(true);
+    await frame.press('#text', 'Escape');
+    await waitFor('the close', async () => !(await hitAt(page, 800, 400)).startsWith('DIV'));
+    expect(complaints).toEqual([]);
+  });
+
+  test.each([
+    ['a target that is no selector', { mode: 'inline', target: '##' }, 'no_place'],
+    ['an address for claims that is none', { 'auth-url': 'http://[' }, 'bad_auth_url'],
+    ['an address for claims of another origin', { 'auth-url': 'https://evil.example/' }, 'bad_auth_url'],
+  ])('tells of %s by an event, and harms no page', async (_name, attributes, code) => {
+    const listener =
+      '<script>window.told=[];document.addEventListener("throughline:error",function(e){told.push(e.detail.code)})</script>';
+    putPage('/', { head: listener + scriptOf(attributes) });
+    const { page, complaints } = await visit(`${host.origin}/`);
+    await waitFor('the error', () =>
+      page.evaluate((code) => (Reflect.get(window, 'told') as string[]).includes(code), code),
+    );
+    expect(await page.evaluate(() => typeof Reflect.get(window, 'Throughline').setUser)).toBe('function');
+    await page.click('#corner', { timeout: 2000 });
+    expect(complaints).toEqual([]);
+  });
+
+  test('asks for claims where the page’s base says', async () => {
+    host.pages.set('/old/shop/chat-claims', (_req, res) => res.end(claimsOf('u18', 'Ada')));
+    putPage('/', { head: `<base href="/old/shop/">${scriptOf({ 'auth-url': 'chat-claims' })}` });
+    const { page } = await visit(`${host.origin}/`);
+    await bubbleIsThere(page);
+    await open(page);
+    await say(await liveIn(page), 'by way of the base');
+  });
+
+  test('gives the keyboard something to stand on where guests are refused', async () => {
+    putPage('/', { head: scriptOf({ site: 'members' }) });
+    const { page } = await visit(`http://127.0.0.1:${host.port}/`);
+    await bubbleIsThere(page);
+    const frame = await frameOf(page);
+    await frame.waitForSelector('#members-only', { state: 'attached' });
+    await open(page);
+    await frame.waitForFunction(() => document.activeElement?.id === 'members-only');
+  });
+
+  test('is one chat, however many scripts a page has', async () => {
+    putPage('/', {
+      head: scriptOf({ claims: claimsOf('u19', 'Ada') }),
+      body: scriptOf({ room: 'other', mode: 'inline' }) + scriptOf({ site: 'members' }),
+    });
+    const { page, complaints } = await visit(`${host.origin}/`);
+    await bubbleIsThere(page);
+    await liveIn(page);
+    expect(page.frames()).toHaveLength(2);
+    expect(complaints).toEqual([]);
   });
 });
 
@@ -478,14 +673,19 @@ describe('a service that is down', () => {
 });
 
 describe('what is handed over', () => {
-  test('is claims, JSON, or nothing', () => {
+  test('is claims, what the widget says, or nothing', () => {
     expect(givenIn('abc.def0')).toEqual({ claims: 'abc.def0' });
     expect(givenIn('a.b.c')).toEqual({ claims: 'a.b.c' });
-    expect(givenIn('{"claims":"a.b","mode":"bubble","x":1,"lang":2}')).toEqual({
+    const given = {
       claims: 'a.b',
       mode: 'bubble',
-    });
-    for (const name of ['', 'chatframe', 'null', '7', '[1]', '{']) expect(givenIn(name)).toEqual({});
+      lang: 'de',
+      color: 'rgb(1 2 3 / 50%)',
+      theme: 'a&b=c+d',
+    } as const;
+    expect(givenIn(nameFor(given))).toEqual(given);
+    expect(givenIn('claims=a.b&mode=&x=1')).toEqual({ claims: 'a.b' });
+    for (const name of ['', 'chatframe', 'null', '7', '[1]', '{', '%']) expect(givenIn(name)).toEqual({});
   });
 
   test('is claims in the host’s answer, bare or in JSON', () => {

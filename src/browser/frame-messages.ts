@@ -1,4 +1,4 @@
-/** What the widget hands to its frame, as JSON in the frame's `name`; whoever has an iframe alone may put bare claims there. */
+/** What the widget hands to its frame, in the frame's `name`; whoever has an iframe alone may put bare claims there. */
 export interface Given {
   readonly claims?: string | undefined;
   /** The origin of the host page. */
@@ -10,6 +10,20 @@ export interface Given {
   readonly lang?: string | undefined;
   readonly theme?: string | undefined;
   readonly color?: string | undefined;
+}
+
+/** All that may be handed over. */
+export const GIVEN = ['claims', 'origin', 'mode', 'renews', 'lang', 'theme', 'color'] as const;
+
+/** The name that hands this over: pairs as in a query. JSON wouldn't do, since libraries of old put their own in its place. */
+export function nameFor(given: Given): string {
+  let name = '';
+  for (let i = 0; i < GIVEN.length; i++) {
+    const key = GIVEN[i] as (typeof GIVEN)[number];
+    const value = given[key];
+    if (value) name += `${key}=${encodeURIComponent(value)}&`;
+  }
+  return name;
 }
 
 /** What the frame tells the widget. */

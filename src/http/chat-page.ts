@@ -21,7 +21,8 @@ export function showChatPage(publicFolder: string) {
   };
 }
 
-function roomOr(other: string, name: unknown): string {
+/** The room of this name; another's if no room can have it. */
+export function roomOr(other: string, name: unknown): string {
   try {
     return parseRoomName(name);
   } catch {

@@ -2,7 +2,8 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { NextFunction, Request, Response } from 'express';
 import helmet from 'helmet';
-import { parseSiteName } from '../chat/sites.ts';
+import { MAIN_SITE, parseSiteName } from '../chat/sites.ts';
+import { roomOr } from './chat-page.ts';
 import { whenReachable } from './reachable.ts';
 import type { Service } from './service.ts';
 
@@ -38,18 +39,28 @@ export function letSiteFrame({ sites, logInSession }: Pick<Service, 'sites' | 'l
   };
 }
 
+const WITHOUT_SCRIPT = /(?<=<noscript>).*(?=<\/noscript>)/;
+/** Plain pages are those of `main` alone. */
+const NEEDS_SCRIPT = '<p class="stopgap plain">This chat needs script.</p>';
+
 /** `GET /embed/:site/:room`: the chat of one room, for a frame in the site's pages. Its links are relative to two levels up. */
 export function showEmbedPage(publicFolder: string) {
   return async (req: Request, res: Response): Promise<void> => {
     if (req.path.endsWith('/'))
       return res.redirect(302, `../${encodeURIComponent(String(req.params['room']))}`);
     const html = await readFile(join(publicFolder, 'embed.html'), 'utf8');
+    const { site, room } = req.params;
     res
       .set('Cache-Control', 'no-cache')
       .type('html')
       .send(
         html
           .replaceAll('="./', '="../../')
+          .replace(WITHOUT_SCRIPT, (whole) =>
+            site === MAIN_SITE
+              ? whole.replace('plain/lobby', `plain/${roomOr('lobby', room)}`)
+              : NEEDS_SCRIPT,
+          )
           .replace('data-guests="allowed"', `data-guests="${res.locals['guests']}"`),
       );
   };

@@ -41,6 +41,15 @@ export const NASTY = {
       window.Class = { create: function () {} }; window.Hash = function () {}; window.Template = function () {};
     })();
   </script>`,
+  // After MooTools 1.2: its own JSON, without the browser's methods.
+  mooTools: `<script>
+    window.JSON = { encode: function () { return '' }, decode: function () { return null } };
+    window.$ = function (id) { return document.getElementById(id) };
+    window.$each = window.$extend = function (object) { return object };
+    Object.prototype.toJSON = Array.prototype.each = Array.prototype.extend = Array.prototype.include = function () { return this };
+    Function.prototype.bind = function (context) { var method = this; return function () { return method.apply(context, arguments) } };
+    window.Element.prototype.set = window.Element.prototype.store = function () { return this };
+  </script>`,
   // After jQuery 1.x: a global \`$\`, expandos on elements, handlers that are run for every event of the page.
   jquery: `<script>
     window.jQuery = window.$ = function () { return window.$ };

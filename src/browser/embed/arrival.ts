@@ -11,8 +11,8 @@ export interface ArrivalHost {
   entered(user: User): void;
   /** Nobody is, and whoever comes in must do it by hand. */
   door(error?: unknown): void;
-  /** New claims are wanted of the host page. */
-  askForClaims(): void;
+  /** New claims are wanted of the host page. `isQuiet`: the door is there meanwhile. */
+  askForClaims(isQuiet: boolean): void;
   state(state: State): void;
   /** Hands out what ends a wait at once. */
   onWait(hurry: () => void): void;
@@ -23,20 +23,26 @@ const RENEW_AFTER = 0.7;
 /** What new claims of the host may help against. */
 const OUTDATED = /^claims_(expired|early|too_long|revoked)$|^no_session$/;
 
+/** So often the host is asked before the door is shown: what is too new after a log-out isn't a second later. */
+const PATIENCE = 3;
+const FIRST_PAUSE_MS = 1000;
+const LONGEST_PAUSE_MS = 60_000;
+
 /** Finds out who is here: by the host's claims, by the session there is, or by asking the host. */
 export function openArrival(session: Session, given: Given, host: ArrivalHost) {
   let { claims } = given;
   const mayAsk = given.renews === '1';
-  let hasAsked = false;
+  /** How often in vain. */
+  let asked = 0;
   let turn = 0;
   let renewal: ReturnType<typeof setTimeout> | undefined;
 
   const ask = () => {
-    hasAsked = true;
-    host.askForClaims();
+    host.askForClaims(asked >= PATIENCE);
+    asked++;
   };
   const arrive = (user: User) => {
-    hasAsked = false;
+    asked = 0;
     clearTimeout(renewal);
     const { endsAt } = session;
     if (endsAt !== undefined && mayAsk) renewal = setTimeout(ask, (endsAt - Date.now()) * RENEW_AFTER);
@@ -55,13 +61,19 @@ export function openArrival(session: Session, given: Given, host: ArrivalHost) {
       );
       if (mine !== turn) return;
       if (user) arrive(user);
-      else if (mayAsk && !hasAsked) ask();
+      else if (mayAsk && !asked) ask();
       else host.door();
     } catch (error) {
       if (mine !== turn) return;
       claims = undefined;
-      if (mayAsk && !hasAsked && OUTDATED.test(String(codeOf(error)))) ask();
-      else host.door(error);
+      const mayHelp = mayAsk && OUTDATED.test(String(codeOf(error)));
+      if (!mayHelp || asked === PATIENCE) host.door(error);
+      if (!mayHelp) return;
+      if (!asked) return ask();
+      // The host's clock may be off until somebody mends it.
+      const pauseMs = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (asked - 1));
+      clearTimeout(renewal);
+      renewal = setTimeout(ask, pauseMs * (0.5 + Math.random() / 2));
     }
   };
   return {
@@ -77,6 +89,7 @@ export function openArrival(session: Session, given: Given, host: ArrivalHost) {
     forget(): void {
       turn++;
       claims = undefined;
+      asked = 0;
       clearTimeout(renewal);
       session.forget();
     },

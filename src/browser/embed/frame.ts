@@ -82,11 +82,18 @@ export function openFrame(base: string, memory: Memory, t: Words, given: Given):
   const showPart = (shown: 'app' | 'door' | 'waiting') => {
     for (const id of ['app', 'door', 'waiting']) find(id).hidden = id !== shown;
   };
+  /** The keyboard stands on the first of these that is to be seen: what isn't takes no focus. */
+  const takeFocus = () => {
+    for (const id of ['text', 'name', 'members-only', 'waiting-now', 'scroller']) {
+      find(id).focus();
+      if (document.activeElement === find(id)) return;
+    }
+  };
   const showDoor = (message = '') => {
     showPart('door');
+    find('door-alert').textContent = message;
     // Whoever does something else in the host page isn't to be torn away.
-    if (document.hasFocus()) askForName(message);
-    else find('door-alert').textContent = message;
+    if (document.hasFocus()) takeFocus();
   };
 
   const chat = new Chat(
@@ -141,8 +148,8 @@ export function openFrame(base: string, memory: Memory, t: Words, given: Given):
       showDoor(error === undefined ? '' : say(error));
       if (error !== undefined) host.tell({ throughline: 'error', code: codeOf(error) ?? 'internal' });
     },
-    askForClaims() {
-      if (!chat.me) {
+    askForClaims(isQuiet) {
+      if (!chat.me && !isQuiet) {
         showPart('waiting');
         find('waiting-why').textContent = t('connecting');
       }
@@ -173,7 +180,7 @@ export function openFrame(base: string, memory: Memory, t: Words, given: Given):
         if (!isShown) return;
         chat.noteRead();
         view.settle();
-        find(find('app').hidden ? 'name' : 'text').focus();
+        takeFocus();
         return;
       case 'claims':
         return void arrival.vouched(message.claims);
@@ -205,7 +212,7 @@ export function openFrame(base: string, memory: Memory, t: Words, given: Given):
     },
     grew: () => view.settle(),
   });
-  const askForName = openLogIn({
+  openLogIn({
     logIn: (name) => session.enter({ name }),
     entered: arrival.arrive,
     wordsFor: say,

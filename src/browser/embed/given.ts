@@ -1,7 +1,6 @@
-import type { Given } from '../frame-messages.ts';
+import { GIVEN, type Given } from '../frame-messages.ts';
 
 const CLAIMS = /^[\w-]+(\.[\w-]+){1,2}$/;
-const NAMES = ['claims', 'origin', 'mode', 'renews', 'lang', 'theme', 'color'] as const;
 
 /** Takes what the host page put into the window's name, and clears it: whatever is loaded here next could read it. */
 export function takeGiven(window: { name: string }): Given {
@@ -10,18 +9,14 @@ export function takeGiven(window: { name: string }): Given {
   return givenIn(name);
 }
 
-/** What a name says: JSON or bare claims. Anything else is somebody's name for the frame, and says nothing. */
+/** What a name says: pairs as in a query, or bare claims. Anything else is somebody's name for the frame, and says nothing. */
 export function givenIn(name: string): Given {
   if (CLAIMS.test(name)) return { claims: name };
+  const said = new URLSearchParams(name);
   const given: Record<string, string> = {};
-  try {
-    const said = JSON.parse(name) as Record<string, unknown> | null;
-    for (const key of NAMES) {
-      const value = said?.[key];
-      if (typeof value === 'string' && value) given[key] = value;
-    }
-  } catch {
-    // No JSON.
+  for (const key of GIVEN) {
+    const value = said.get(key);
+    if (value) given[key] = value;
   }
   return given as Given;
 }

@@ -1,4 +1,4 @@
-import type { Given } from '../frame-messages.ts';
+import { type Given, nameFor } from '../frame-messages.ts';
 import { find } from '../page/elements.ts';
 import { endOfClaims } from './claims.ts';
 
@@ -16,7 +16,7 @@ export function openPopOut({ lang, theme, mode }: Given, claims: () => string | 
       if (mode === 'bubble') find('shut').click();
       const held = claims();
       if (!held || endOfClaims(held) < Date.now()) return;
-      if (open(link.href, JSON.stringify({ claims: held, lang, theme }))) event.preventDefault();
+      if (open(link.href, nameFor({ claims: held, lang, theme }))) event.preventDefault();
     });
   }
 }

@@ -12,6 +12,9 @@ export interface Holder {
   unread(count: number): void;
 }
 
+/** The attribute by which holders are known, also those that a page has copied. */
+export const HOLDER = 'data-throughline';
+
 const TALK = 'M5 5h14v11h-8l-4.500 3.500V16H5z';
 const CROSS = 'm6 6 12 12M18 6 6 18';
 const HIDDEN = 'visibility:hidden;pointer-events:none';
@@ -22,6 +25,7 @@ export function makeHolder(settings: Settings, labels: Labels, toggle: () => voi
   const { mode, place, zIndex, color, offset, width, height } = settings;
   const isBubble = mode === 'bubble';
   const element = document.createElement('div');
+  element.setAttribute(HOLDER, '');
   const root = element.attachShadow({ mode: 'closed' });
   const frame = document.createElement('iframe');
   frame.title = labels.chat;

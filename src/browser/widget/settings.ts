@@ -5,6 +5,8 @@ export interface Settings {
   readonly claims: string | undefined;
   /** Where the host's own session gives new claims; of the page's own origin. */
   readonly authUrl: string | undefined;
+  /** What was said of that is no URL, or another origin's. */
+  readonly isAuthUrlBad: boolean;
   readonly mode: 'bubble' | 'inline';
   /** The selector of the element that has the inline chat. */
   readonly target: string | undefined;
@@ -23,7 +25,7 @@ export interface Settings {
 /** Reads the attributes. What is missing or unfit is as if it hadn't been said. */
 export function settingsOf(
   script: Element,
-  page: { readonly href: string; readonly lang: string },
+  page: { readonly base: string; readonly origin: string; readonly lang: string },
 ): Settings {
   const said = (name: string) => script.getAttribute(`data-${name}`) || undefined;
   const length = (name: string, other: string) => {
@@ -31,12 +33,14 @@ export function settingsOf(
     return /^\d+$/.test(text) ? `${text}px` : text;
   };
   const [across = '20', down = across] = (said('offset') || '20').split(/[\s,]+/);
+  const authUrl = ownUrl(said('auth-url'), page);
   const mode = said('mode') === 'inline' ? 'inline' : 'bubble';
   return {
     site: said('site') || 'main',
     room: said('room') || 'lobby',
     claims: said('claims'),
-    authUrl: ownUrl(said('auth-url'), page.href),
+    authUrl,
+    isAuthUrlBad: !authUrl && !!said('auth-url'),
     mode,
     target: said('target'),
     lang: said('lang') || page.lang,
@@ -51,10 +55,15 @@ export function settingsOf(
 }
 
 /** The URL, if it is of the page's own origin: claims are nobody else's to give. */
-function ownUrl(url: string | undefined, page: string): string | undefined {
+function ownUrl(
+  url: string | undefined,
+  page: { readonly base: string; readonly origin: string },
+): string | undefined {
   if (url === undefined) return undefined;
-  const { href, origin } = new URL(url, page);
-  if (origin === new URL(page).origin) return href;
-  console.error(`throughline: data-auth-url must be of this page’s origin, not ${origin}`);
-  return undefined;
+  try {
+    const { href, origin } = new URL(url, page.base);
+    return origin === page.origin ? href : undefined;
+  } catch {
+    return undefined;
+  }
 }

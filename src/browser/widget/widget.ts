@@ -1,7 +1,7 @@
-import type { FrameTells, Given, WidgetTells } from '../frame-messages.ts';
-import { type Holder, makeHolder } from './holder.ts';
+import { type FrameTells, type Given, nameFor, type WidgetTells } from '../frame-messages.ts';
+import { HOLDER, type Holder, makeHolder } from './holder.ts';
 import { askHost } from './renewal.ts';
-import type { Settings } from './settings.ts';
+import { type Settings, settingsOf } from './settings.ts';
 import { labelsIn } from './words.ts';
 
 /** What happens, by name; on `document` the same as `throughline:<name>`. */
@@ -23,6 +23,11 @@ export interface WidgetApi {
   setUser(claims: string): void;
   /** Nobody is. */
   reset(): void;
+  /**
+   * The script runs: puts the chat where it says. Again, as where a page's body is swapped for another's, it does so only
+   * if the chat has gone with the body: a page with several scripts has one chat.
+   */
+  place(script: HTMLScriptElement): void;
 }
 
 /** So long the frame has to say that it is there. */
@@ -30,17 +35,22 @@ const READY_WITHIN_MS = 20_000;
 const FIRST_RETRY_MS = 30_000;
 const LONGEST_RETRY_MS = 600_000;
 
-/** Puts the chat into the host page, once there is a place for it. `base`: the folder of the script. */
-export function openWidget(base: URL, settings: Settings, script: Element): WidgetApi {
-  const { site, room, mode, authUrl, target, lang } = settings;
-  const url = `${base.href}embed/${encodeURIComponent(site)}/${encodeURIComponent(room)}`;
+/** Opens the widget: it puts the chat into the host page once it has been told by which script, and there is a place for it. */
+export function openWidget(): WidgetApi {
   const listeners: [string, (detail: never) => void][] = [];
+  let script: HTMLScriptElement;
+  let settings: Settings;
+  /** The folder of the script. */
+  let base: URL;
   let holder: Holder | undefined;
-  let { claims } = settings;
+  /** There is no chat yet, but it will be put. */
+  let isDue = false;
+  let claims: string | undefined;
   /** What the frame was given when it was loaded. */
   let handed: string | undefined;
   let isReady = false;
-  let isOpen = mode === 'inline';
+  let isOpen = false;
+  let toldOpen = false;
   let retryMs = FIRST_RETRY_MS;
   let timer: ReturnType<typeof setTimeout> | undefined;
   let giveUp: (() => void) | undefined;
@@ -65,6 +75,7 @@ export function openWidget(base: URL, settings: Settings, script: Element): Widg
 
   /** All of it is there before the frame is in the page: browsers take its name then, and not later. The name is sent to nobody. */
   const load = (frame: HTMLIFrameElement) => {
+    const { site, room, mode, authUrl, lang } = settings;
     const given: Given = {
       claims,
       origin: location.origin,
@@ -75,12 +86,24 @@ export function openWidget(base: URL, settings: Settings, script: Element): Widg
       color: settings.color,
     };
     handed = claims;
-    frame.name = JSON.stringify(given);
-    frame.src = url;
+    isReady = false;
+    frame.name = nameFor(given);
+    frame.src = `${base.href}embed/${encodeURIComponent(site)}/${encodeURIComponent(room)}`;
+    let loads = 0;
+    frame.addEventListener('load', () => {
+      // [spec] WHATWG HTML, 4.8.5: with a `src`, the empty document before it tells of no load. Loaded again by itself,
+      // the frame knows nothing of what it was given.
+      if (++loads > 1 && isReady && holder?.frame === frame) {
+        remove();
+        put();
+      }
+    });
+    clearTimeout(timer);
     timer = setTimeout(() => {
       // Nothing of it was to be seen; later it may come, in a frame made anew, since another address would be a step in the page's history.
       remove();
       emit('error', { code: 'unreachable' });
+      isDue = true;
       timer = setTimeout(put, retryMs);
       retryMs = Math.min(LONGEST_RETRY_MS, retryMs * 2);
     }, READY_WITHIN_MS);
@@ -92,16 +115,17 @@ export function openWidget(base: URL, settings: Settings, script: Element): Widg
   };
 
   const show = (wanted: boolean) => {
-    const isNews = isOpen !== wanted;
     isOpen = wanted;
     if (!isReady) return;
     holder?.show(isOpen);
     tell({ throughline: 'shown', isShown: isOpen });
-    if (isNews) emit(isOpen ? 'open' : 'close');
+    if (isOpen !== toldOpen) emit(isOpen ? 'open' : 'close');
+    toldOpen = isOpen;
   };
 
   const vouch = () => tell(claims ? { throughline: 'claims', claims } : { throughline: 'reset' });
   const renew = () => {
+    const { authUrl } = settings;
     if (!authUrl) return;
     giveUp?.();
     giveUp = askHost(authUrl, (renewed) => {
@@ -127,10 +151,7 @@ export function openWidget(base: URL, settings: Settings, script: Element): Widg
         if (claims !== handed) vouch();
         emit('ready');
         // Opened before there was anything to see, it opens now.
-        if (isOpen && mode === 'bubble') {
-          isOpen = false;
-          show(true);
-        }
+        if (isOpen !== (settings.mode === 'inline')) show(isOpen);
         return;
       case 'claims':
         return renew();
@@ -149,28 +170,35 @@ export function openWidget(base: URL, settings: Settings, script: Element): Widg
   });
 
   /** The element that is to have the chat, if it is there by now. */
-  const place = (): Element | null => {
+  const placeOf = ({ mode, target }: Settings): Element | null => {
     if (mode === 'bubble') return document.body;
-    if (target) return document.querySelector(target);
+    try {
+      if (target) return document.querySelector(target);
+    } catch {
+      // No selector.
+      return null;
+    }
     const { parentNode } = script;
     return parentNode === document.head ? null : (parentNode as Element | null);
   };
   const put = (): boolean => {
-    const parent = place();
+    const parent = placeOf(settings);
+    isDue = !parent;
     if (!parent) return false;
-    holder = makeHolder(settings, labelsIn(lang), () => show(!isOpen));
+    // A page that is put back from a copy, as Turbolinks does, has a copy of the holder too: empty, and in the way.
+    const copy = document.querySelector(`[${HOLDER}]`);
+    copy?.parentNode?.removeChild(copy);
+    holder = makeHolder(settings, labelsIn(settings.lang), () => show(!isOpen));
     load(holder.frame);
-    const isBesideScript = mode === 'inline' && !target;
+    const isBesideScript = settings.mode === 'inline' && !settings.target;
     parent.insertBefore(holder.element, isBesideScript ? script : null);
     return true;
   };
-  if (!put()) {
-    const putAtLast = () => {
-      if (!put()) emit('error', { code: 'no_place' });
-    };
-    if (document.readyState === 'loading') document.addEventListener('DOMContentLoaded', putAtLast);
-    else putAtLast();
-  }
+  const putAtLast = () => {
+    if (!isDue || put()) return;
+    isDue = false;
+    emit('error', { code: 'no_place' });
+  };
 
   return {
     open: () => show(true),
@@ -192,6 +220,25 @@ export function openWidget(base: URL, settings: Settings, script: Element): Widg
       giveUp?.();
       claims = undefined;
       vouch();
+    },
+    place(next) {
+      if (holder ? holder.element.isConnected : isDue && script.isConnected) return;
+      giveUp?.();
+      clearTimeout(timer);
+      remove();
+      script = next;
+      base = new URL('.', script.src);
+      settings = settingsOf(script, {
+        base: document.baseURI,
+        origin: location.origin,
+        lang: document.documentElement.lang,
+      });
+      ({ claims } = settings);
+      isOpen = toldOpen = settings.mode === 'inline';
+      if (settings.isAuthUrlBad) emit('error', { code: 'bad_auth_url' });
+      if (put()) return;
+      if (document.readyState === 'loading') document.addEventListener('DOMContentLoaded', putAtLast);
+      else putAtLast();
     },
   };
 }
