@@ -248,6 +248,32 @@ describe('tail and post', () => {
     await tail.done;
   });
 
+  test('let nobody’s text steer the terminal, and keep it whole in JSON', async () => {
+    const { env, url } = await serve();
+    const hostile = '\u009b2J\u202ereversed';
+    await (await Person.logIn(url, 'Mallory')).post(hostile);
+    const [words, json] = [[], ['--json']].map((more) =>
+      begin(env, 'tail', 'lobby', '--name', `Eve ${more.length}`, '--last', '1', ...more),
+    ) as [Run, Run];
+    await waitFor('both', () => words.said.length === 1 && json.said.length === 1);
+    expect(words.said[0]).toMatch(/Mallory: \\u009b2J\\u202ereversed$/);
+    expect(json.said[0]).not.toContain('\u009b');
+    expect(JSON.parse(json.said[0] as string)).toMatchObject({ text: hostile });
+  });
+
+  test('take a key from the environment, and a text that looks like a flag', async () => {
+    const { env, url } = await serve();
+    const [key] = await run(env, 'key', 'add', 'main');
+    const withKey = { ...env, THROUGHLINE_API_KEY: key?.['secret'] as string };
+    const said = begin(withKey, 'post', 'lobby', '--', '--help');
+    expect(await said.done).toBe(0);
+    const { events } = await (await Person.logIn(url)).history();
+    expect(events.at(-1)).toMatchObject({ text: '--help', user: { bot: true } });
+    const refused = begin({ ...env, THROUGHLINE_API_KEY: 'tlk_no' }, 'post', 'lobby', 'x', '--json');
+    expect(await refused.done).toBe(1);
+    expect(JSON.parse(refused.complained[0] as string)).toMatchObject({ error: { code: 'api_key_unknown' } });
+  });
+
   test('say what the service refuses', async () => {
     const { env } = await serve();
     expect(await failure(env, 'post', 'nowhere', 'x', '--name', 'Bob')).toMatch(/room_not_found/);
@@ -261,6 +287,14 @@ describe('tail and post', () => {
 });
 
 describe('doctor', () => {
+  test('that is interrupted has not found everything good', async () => {
+    const { env, url } = await serve();
+    const doctor = begin(env, 'doctor', url);
+    await waitFor('a finding', () => doctor.said.length > 0);
+    doctor.interrupt();
+    expect(await doctor.done).toBe(1);
+  });
+
   test('finds nothing wrong where nothing is', { timeout: 20_000 }, async () => {
     const { env, url } = await serve();
     const findings = await run(env, 'doctor', url);

@@ -33,5 +33,5 @@ export function commandsText(): string {
 ${usages}
 
 site and key work on the Redis of REDIS_URL or DATA_DIR (--redis-url, --data-dir, --namespace), tail and post on the service
-at --url (THROUGHLINE_URL, http://localhost:3000), with --key (THROUGHLINE_KEY) or as a guest.`;
+at --url (THROUGHLINE_URL, http://localhost:3000), with --key (or THROUGHLINE_API_KEY, which no list of processes shows) or as a guest.`;
 }

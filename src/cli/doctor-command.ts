@@ -27,7 +27,7 @@ export async function doctorCommand(io: Io, args: readonly string[]): Promise<vo
   const tell = tellTo(io, values.json === true);
   let bad = 0;
   for (const probe of [probeUp, probeReady, probeRoute, probeStream, probePoll]) {
-    if (io.signal.aborted) return;
+    if (io.signal.aborted) throw new StartError('Interrupted: not all was looked at.');
     const finding = await probe(url, io.signal);
     if (!finding.isGood) bad++;
     tell(finding, `${finding.isGood ? 'ok ' : 'BAD'}  ${finding.probe.padEnd(9)}  ${finding.words}`);

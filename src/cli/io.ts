@@ -14,5 +14,14 @@ export type Tell = (value: object, words: string) => void;
 
 /** How a command prints, with `--json` or without. */
 export function tellTo(io: Io, isJson: boolean): Tell {
-  return (value, words) => io.say(isJson ? JSON.stringify(value) : words);
+  return (value, words) => io.say(visible(isJson ? JSON.stringify(value) : words));
+}
+
+/** Controls but tab and line feed, and what turns the direction of text. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+const STEERING = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+
+/** A line that steers no terminal: what others wrote may be in it. Within JSON the escapes stand for the same characters. */
+export function visible(line: string): string {
+  return line.replace(STEERING, (control) => `\\u${control.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }

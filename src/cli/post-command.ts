@@ -36,19 +36,19 @@ export async function postCommand(io: Io, args: readonly string[]): Promise<void
 /** Tries again what will pass: it is sent under one `clientId`. Throws a StartError. */
 async function insist({ signal }: Io, url: string, init: RequestInit): Promise<Response> {
   for (let tries = 1; ; tries++) {
-    let reason: string;
+    let reason: StartError;
     let waitS = 1;
     try {
       const res = await fetch(url, init);
       if (res.ok) return res;
       reason = await refusalIn(res);
       waitS = Math.min(MAX_WAIT_S, Number(res.headers.get('retry-after')) || 1);
-      if (res.status < 500 && res.status !== 429) throw new StartError(reason);
+      if (res.status < 500 && res.status !== 429) throw reason;
     } catch (error) {
       if (error instanceof StartError) throw error;
-      reason = `${new URL(url).origin} can’t be reached: ${reasonOf(error)}.`;
+      reason = new StartError(`${new URL(url).origin} can’t be reached: ${reasonOf(error)}.`);
     }
-    if (tries === TRIES || signal.aborted) throw new StartError(reason);
+    if (tries === TRIES || signal.aborted) throw reason;
     await pause(waitS * 1000, undefined, { signal }).catch(() => {});
   }
 }

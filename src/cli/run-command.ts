@@ -1,7 +1,8 @@
 import { Refusal } from '../chat/refusals.ts';
 import { StartError } from '../log/start-error.ts';
 import { type CommandName, USAGES } from './commands.ts';
-import type { Io } from './io.ts';
+import { type Io, visible } from './io.ts';
+import { RefusedVisit } from './visit.ts';
 
 type Command = (io: Io, args: readonly string[]) => Promise<void>;
 
@@ -16,7 +17,8 @@ const COMMANDS: Readonly<Record<CommandName, () => Promise<Command>>> = {
 
 /** Runs a command. Answers the exit code: 1 with a sentence about what is wrong, which with `--json` is JSON as well. */
 export async function runCommand(io: Io, name: CommandName, args: readonly string[]): Promise<number> {
-  if (args.includes('--help')) {
+  const [end] = [args.indexOf('--')].filter((i) => i >= 0);
+  if (args.slice(0, end).includes('--help')) {
     io.say(USAGES[name]);
     return 0;
   }
@@ -27,7 +29,8 @@ export async function runCommand(io: Io, name: CommandName, args: readonly strin
   } catch (error) {
     if (!(error instanceof StartError || error instanceof Refusal)) throw error;
     const { message } = error;
-    io.complain(args.includes('--json') ? JSON.stringify({ error: { message } }) : message);
+    const code = error instanceof Refusal || error instanceof RefusedVisit ? { code: error.code } : {};
+    io.complain(visible(args.includes('--json') ? JSON.stringify({ error: { ...code, message } }) : message));
     return 1;
   }
 }

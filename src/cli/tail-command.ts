@@ -48,7 +48,7 @@ async function tellLast(visit: Visit, room: string, limit: string, tell: Tell): 
 /** Resolves on abort; throws a StartError where the service refuses for good. */
 function follow(io: Io, url: string, { headers }: Visit, hear: (event: Event) => void): Promise<void> {
   return new Promise((resolve, reject) => {
-    let refusal: string | undefined;
+    let refusal: StartError | undefined;
     const source = new EventSource(url, {
       fetch: async (input, init) => {
         const res = await fetch(input, { ...init, headers: { ...init.headers, ...headers } });
@@ -68,7 +68,7 @@ function follow(io: Io, url: string, { headers }: Visit, hear: (event: Event) =>
       if (source.readyState !== source.CLOSED)
         return io.complain(`… ${message ?? 'cut'}; going on from there.`);
       io.signal.removeEventListener('abort', end);
-      reject(new StartError(refusal ?? message ?? 'The stream was refused.'));
+      reject(refusal ?? new StartError(message ?? 'The stream was refused.'));
     });
   });
 }

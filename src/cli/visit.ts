@@ -23,7 +23,7 @@ const DEFAULT_URL = 'http://localhost:3000';
 /** Logs a guest in where there is no key. Throws a StartError. */
 export async function beginVisit({ env, signal }: Io, flags: VisitFlags, usage: string): Promise<Visit> {
   const { name, site } = flags;
-  const key = flags.key ?? env['THROUGHLINE_KEY'];
+  const key = flags.key ?? env['THROUGHLINE_API_KEY'];
   const url = baseOf(flags.url ?? env['THROUGHLINE_URL'] ?? DEFAULT_URL);
   const address: Visit['address'] = (path, parameters = {}) => {
     const query = new URLSearchParams({ ...parameters, ...(site && { site }) });
@@ -60,18 +60,31 @@ export async function ask(url: string, init: RequestInit = {}): Promise<Response
   } catch (error) {
     throw new StartError(`${new URL(url).origin} can’t be reached: ${reasonOf(error)}.`);
   }
-  if (!res.ok) throw new StartError(await refusalIn(res));
+  if (!res.ok) throw await refusalIn(res);
   return res;
 }
 
+/** The service said no. */
+export class RefusedVisit extends StartError {
+  readonly code: string;
+
+  /** `code` as in the README's table of refusals. */
+  constructor(code: string, message: string) {
+    super(`${message} (${code})`);
+    this.code = code;
+  }
+}
+
 /** What the service, or something before it, says where it refuses. */
-export async function refusalIn(res: Response): Promise<string> {
+export async function refusalIn(res: Response): Promise<StartError> {
   const body = (await res.json().catch(() => undefined)) as
     | { error?: { code: string; message: string } }
     | undefined;
   if (body?.error === undefined)
-    return `${res.url} answered ${res.status}${res.headers.has('throughline') ? '' : ', and not as Throughline does'}.`;
-  return `${body.error.message} (${body.error.code})`;
+    return new StartError(
+      `${res.url} answered ${res.status}${res.headers.has('throughline') ? '' : ', and not as Throughline does'}.`,
+    );
+  return new RefusedVisit(body.error.code, body.error.message);
 }
 
 export function reasonOf(error: unknown): string {

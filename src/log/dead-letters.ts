@@ -30,9 +30,13 @@ export class DeadLetters {
     this.#keys = keys;
   }
 
-  async add(hook: string, letter: DeadLetter): Promise<void> {
+  /** Answers whether an older one had to go for it. */
+  async add(hook: string, letter: DeadLetter): Promise<boolean> {
+    const key = this.#keys.deadLetters(hook);
     const json = JSON.stringify(letter);
-    await this.#redis.xadd(this.#keys.deadLetters(hook), 'MAXLEN', MOST_KEPT, '*', 'letter', json);
+    const isFull = (await this.#redis.xlen(key)) >= MOST_KEPT;
+    await this.#redis.xadd(key, 'MAXLEN', MOST_KEPT, '*', 'letter', json);
+    return isFull;
   }
 
   /** The oldest first. */

@@ -258,7 +258,11 @@ export class Receiver {
   async #bury({ id, type, body }: Payload, tries: number, { reason }: Failure): Promise<void> {
     for (;;) {
       try {
-        await this.#dead.add(this.#hook.id, { id, type, body, tries, reason });
+        if (await this.#dead.add(this.#hook.id, { id, type, body, tries, reason }))
+          this.#log.error(
+            { webhook: this.#hook.id },
+            'the oldest dead letter of a webhook was thrown away for a new one',
+          );
         break;
       } catch (error) {
         this.#warn(error);

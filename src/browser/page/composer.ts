@@ -66,10 +66,12 @@ export function openComposer(
     focus: () => field.focus(),
     /** Shows this room's draft. `carried`: a draft that somebody wrote before their session ended. */
     open(user: string, room: string, title: string, carried?: string) {
+      // Where nobody wrote before, what there is was typed while the room was being opened.
+      const typed = place ? '' : field.value;
       place = { user, room };
       const kept = readJson<Record<string, unknown>>(memory, draftsKey(user)) ?? {};
       const draft = kept[room];
-      field.value = typeof draft === 'string' ? draft : (carried ?? '');
+      field.value = typeof draft === 'string' ? draft : (carried ?? typed);
       const label = words()('writeTo', { room: title });
       field.placeholder = label;
       field.setAttribute('aria-label', label);
