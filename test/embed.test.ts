@@ -437,6 +437,31 @@ describe('the widget', () => {
     await frame.waitForSelector('#door');
   });
 
+  test('keeps what is typed while the room is still being opened', async () => {
+    putPage('/', {
+      head: scriptOf({ claims: claimsOf('u12', 'Ada'), mode: 'inline', target: '#chat' }),
+      body: '<div id="chat"></div>',
+    });
+    const context = await browser.newContext();
+    contexts.push(context);
+    let goOn = () => {};
+    const typed = new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+    await context.route(/\/api\/rooms(\?|$)/, async (route) => {
+      await typed;
+      await route.continue();
+    });
+    const page = await context.newPage();
+    await page.goto(`${host.origin}/`);
+    const frame = await frameOf(page);
+    await frame.fill('#text', 'early');
+    goOn();
+    await liveIn(page);
+    await frame.waitForFunction(() => document.querySelector('#text')?.getAttribute('aria-label'));
+    expect(await frame.inputValue('#text')).toBe('early');
+  });
+
   test('follows a name that changes, of the same user', async () => {
     putPage('/', { head: scriptOf({ claims: claimsOf('u11', 'Ada') }) });
     const { page } = await visit(`http://127.0.0.1:${host.port}/`);
