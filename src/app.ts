@@ -23,6 +23,7 @@ import {
 import { EntryPrinter } from './http/plain-entries.ts';
 import { showLive, takeProof } from './http/plain-live.ts';
 import { showRoom } from './http/plain-page.ts';
+import { LIVE_POLICY, PAGE_POLICY, PLAIN_POLICY } from './http/policies.ts';
 import { poll } from './http/poll.ts';
 import { postMessage } from './http/post-message.ts';
 import { needBody, refuse } from './http/refuse.ts';
@@ -187,49 +188,4 @@ function redirectToFolder(req: express.Request, res: express.Response, next: exp
   if (req.path === '/' && !path.endsWith('/'))
     res.redirect(302, `./${path.slice(path.lastIndexOf('/') + 1)}/${req.originalUrl.slice(path.length)}`);
   else next();
-}
-
-const PAGE_POLICY = {
-  contentSecurityPolicy: {
-    useDefaults: false,
-    directives: {
-      defaultSrc: ["'none'"],
-      scriptSrc: ["'self'"],
-      styleSrc: ["'self'"],
-      // The pictures of users are where their host site says.
-      imgSrc: ["'self'", 'data:', 'https:'],
-      connectSrc: ["'self'"],
-      formAction: ["'self'"],
-      baseUri: ["'none'"],
-      frameAncestors: ["'none'"],
-    },
-  },
-  // Whether a host speaks only https is for whoever runs all of it to say.
-  strictTransportSecurity: false,
-};
-
-/** As little as a page without script needs. */
-const PLAIN_POLICY = plainPolicy("'none'");
-/** For the frame within it. */
-const LIVE_POLICY = plainPolicy("'self'");
-
-function plainPolicy(frameAncestors: string) {
-  return {
-    contentSecurityPolicy: {
-      useDefaults: false,
-      directives: {
-        defaultSrc: ["'none'"],
-        scriptSrc: ["'none'"],
-        styleSrc: ["'self'"],
-        imgSrc: ["'self'"],
-        frameSrc: ["'self'"],
-        formAction: ["'self'"],
-        baseUri: ["'none'"],
-        frameAncestors: [frameAncestors],
-      },
-    },
-    strictTransportSecurity: false,
-    // [spec] Fetch, 3.2: under `no-referrer` even our own forms would be sent with `Origin: null`.
-    referrerPolicy: { policy: 'same-origin' as const },
-  };
 }

@@ -4,6 +4,7 @@ import type { NextFunction, Request, Response } from 'express';
 import helmet from 'helmet';
 import { MAIN_SITE, parseSiteName } from '../chat/sites.ts';
 import { roomOr } from './chat-page.ts';
+import { embedPolicy } from './policies.ts';
 import { whenReachable } from './reachable.ts';
 import type { Service } from './service.ts';
 
@@ -13,29 +14,7 @@ export function letSiteFrame({ sites, logInSession }: Pick<Service, 'sites' | 'l
     const { guests, origins } = await whenReachable(sites.mustGet(parseSiteName(req.params['site'])));
     // Where the application logs in, nobody can by a name.
     res.locals['guests'] = logInSession ? guests : 'refused';
-    helmet({
-      contentSecurityPolicy: {
-        useDefaults: false,
-        directives: {
-          defaultSrc: ["'none'"],
-          scriptSrc: ["'self'"],
-          styleSrc: ["'self'"],
-          // The pictures of users are where their host site says.
-          imgSrc: ["'self'", 'data:', 'https:'],
-          connectSrc: ["'self'"],
-          formAction: ["'none'"],
-          baseUri: ["'none'"],
-          // [spec] CSP 3, 2.2.1: these would end the directive or the policy, and no host of today has them.
-          frameAncestors: ["'self'", ...origins.filter((origin) => !/[;,]/.test(origin))],
-        },
-      },
-      // It can't name origins; what it would say is said by frame-ancestors.
-      xFrameOptions: false,
-      crossOriginResourcePolicy: { policy: 'cross-origin' },
-      // The page opens itself in a window of its own and hands its name on, which another group of windows wouldn't see.
-      crossOriginOpenerPolicy: false,
-      strictTransportSecurity: false,
-    })(req, res, next);
+    helmet(embedPolicy(origins))(req, res, next);
   };
 }
 
