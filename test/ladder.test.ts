@@ -49,6 +49,7 @@ class Journey {
   readonly dark: [number, number][] = [];
   readonly startedAt = this.now;
   network: (line: Line) => ReturnType<Network>;
+  random = () => 0.5;
   readonly #told = new Map<number, Set<string>>();
 
   constructor(
@@ -67,7 +68,7 @@ class Journey {
 
   take(fact: Parameters<typeof step>[1]): void {
     const before = this.ladder;
-    this.ladder = step(this.ladder, fact, this.now, () => 0.5);
+    this.ladder = step(this.ladder, fact, this.now, this.random);
     const { main, probe } = this.ladder;
     if (main && main.id !== before.main?.id && main.id !== before.probe?.id) this.mains.push(main.rung);
     if (probe && probe.id !== before.probe?.id) this.probes.push(probe.rung);
@@ -284,11 +285,22 @@ describe('the ladder', () => {
     const journey = new Journey(Object.fromEntries(RUNGS.map((rung) => [rung, none]))).run(20_000);
     expect(journey.ladder.offline).toEqual({ reason: 'unreachable', isFinal: false });
     expect(journey.ladder.verdicts).toEqual({});
-    expect(journey.mains.length).toBeLessThan(15);
+    expect(journey.mains.length).toBeLessThan(30);
     journey.network = well;
     journey.take({ fact: 'wake', why: 'online' });
     journey.run(1000);
     expect(carrying(journey.ladder)?.rung).toBe('sse');
+  });
+
+  test.each([2, 5, 15, 40])('waits at most half as long as it was away, after %d s', (seconds) => {
+    const none = endsWith({ how: 'unreachable' });
+    const journey = new Journey(Object.fromEntries(RUNGS.map((rung) => [rung, none])));
+    // The longest that may be drawn each time.
+    journey.random = () => 1;
+    journey.run(seconds * 1000);
+    journey.network = well;
+    journey.run(Math.max(seconds * 500, 500) + 500);
+    expect(carrying(journey.ladder)).toBeDefined();
   });
 
   test('finds the way round a rung that can’t be reached, where a poll can', () => {

@@ -77,6 +77,8 @@ export interface Ladder {
   readonly offline?: { readonly reason: OfflineReason; readonly isFinal: boolean } | undefined;
   /** Rounds in which no rung worked, in a row. */
   readonly failures: number;
+  /** Since when, where there are any. */
+  readonly failingSince?: number | undefined;
   /** Lines cut soon after they were opened, in a row. */
   readonly cuts: number;
   /** The ages, in ms, at which proven streams were last cut. */
@@ -327,6 +329,7 @@ function climb(l: Draft, fact: Fact, dueAt: number, now: number, random: () => n
     if (l.main?.id === id) {
       l.beside = l.besideAt = l.offline = undefined;
       l.failures = l.askedMs = 0;
+      l.failingSince = undefined;
       if (isFirst && l.postedAt !== undefined) l.postedAt = now;
       const verdict = l.verdicts[l.main.rung];
       if (verdict && !verdict.isLifted) rule(l.main.rung, { ...verdict, isLifted: true });
@@ -412,6 +415,7 @@ function climb(l: Draft, fact: Fact, dueAt: number, now: number, random: () => n
   /** Nobody knows what happened meanwhile: a successor is tried at once, and a poll beside it asks as well. */
   function look(): void {
     l.failures = 0;
+    l.failingSince = undefined;
     if (!l.main) {
       if (l.retryAt !== undefined) begin();
       l.besideAt = l.main && now;
@@ -472,9 +476,13 @@ function climb(l: Draft, fact: Fact, dueAt: number, now: number, random: () => n
     l.askedMs = 0;
   }
 
-  /** Full jitter. [paper] Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015. */
+  /**
+   * At most half as long as it has been going on: what was away for a while isn't waited for as long again. That grows
+   * exponentially, too. Full jitter: [paper] Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+   */
   function backOff(): number {
-    return random() * Math.min(MAX_RETRY_MS, RETRY_MS * 2 ** l.failures);
+    l.failingSince ??= now;
+    return random() * Math.min(MAX_RETRY_MS, Math.max(RETRY_MS, (now - l.failingSince) / 2));
   }
 
   function ended(id: number, end: LineEnd): void {

@@ -67,7 +67,7 @@ interface Entry {
 /** The posts of one room, which wait for one another. */
 interface Lane {
   sending?: Entry | undefined;
-  failures: number;
+  failingSince?: number | undefined;
   timer?: ReturnType<typeof setTimeout> | undefined;
 }
 
@@ -103,7 +103,7 @@ export function openOutbox(options: OutboxOptions): Outbox {
   const isTooOld = ({ post }: Entry) => now() - post.at > SENDABLE_MS;
 
   function laneOf({ post }: Entry): Lane {
-    const lane = lanes.get(post.room) ?? { failures: 0 };
+    const lane = lanes.get(post.room) ?? {};
     lanes.set(post.room, lane);
     return lane;
   }
@@ -180,7 +180,7 @@ export function openOutbox(options: OutboxOptions): Outbox {
     change(entry, {});
     try {
       const { id } = await options.send({ clientId, room, text });
-      lane.failures = 0;
+      lane.failingSince = undefined;
       if (lane.sending === entry) settle(entry, { status: 'sent', id });
     } catch (error) {
       if (isClosed || lane.sending !== entry) return;
@@ -194,7 +194,10 @@ export function openOutbox(options: OutboxOptions): Outbox {
     if (isShutOut(code) || code === 'other_user') isPaused = true;
     else if (isPassing === false) return change(entry, { status: 'failed', error: code });
     else {
-      const pauseMs = random() * Math.min(MAX_PAUSE_MS, FIRST_PAUSE_MS * 2 ** lane.failures++);
+      lane.failingSince ??= now();
+      // At most half as long as it has been going on, as the ladder does it.
+      const pauseMs =
+        random() * Math.min(MAX_PAUSE_MS, Math.max(FIRST_PAUSE_MS, (now() - lane.failingSince) / 2));
       lane.timer = setTimeout(() => void goOn([lane]), retryAfterMs + pauseMs);
     }
     tell(entry);

@@ -31,8 +31,8 @@ export const HEARTBEAT_MS = 2000;
 const BUFFERED_MS = 3000;
 const FIRST_MS = 1200;
 const SILENT_MS = 2.5 * HEARTBEAT_MS + 3000;
-/** After an interruption of 15 s: the longest step of the back-off that has built up. */
-const BLOCKED_MS = 20_000;
+/** An interruption of 15 s, the longest that is waited after it, and the time that it takes to get through. */
+const BLOCKED_MS = 25_000;
 const STREAMS: readonly CarrierName[] = ['sse', 'post-stream'];
 const LIVE: readonly CarrierName[] = [...STREAMS, 'websocket'];
 const POLLS: readonly CarrierName[] = ['long-poll', 'short-poll'];
