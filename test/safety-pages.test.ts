@@ -1,6 +1,7 @@
 import { build } from 'esbuild';
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { nameFor } from '../src/browser/frame-messages.ts';
 import { ar } from '../src/browser/page/strings/ar.ts';
 import { de } from '../src/browser/page/strings/de.ts';
 import { SCOPES } from '../src/chat/api-keys.ts';
@@ -270,7 +271,7 @@ describe('a guest is visibly a guest', () => {
       const narrow = { viewport: { width: 320, height: 640 }, locale: lang };
       for (const [path, options] of [
         [`/rooms/${room}`, { as: ada, ...narrow }],
-        [`/embed/main/${room}`, { name: JSON.stringify({ claims, lang }), ...narrow }],
+        [`/embed/main/${room}`, { name: nameFor({ claims, lang }), ...narrow }],
       ] as const) {
         const { page, complaints } = await visit(path, options);
         await live(page);
@@ -389,7 +390,7 @@ test.each([
 ])('claims that are no good are told of at once, in words, in %s', async (lang, words) => {
   let asked = 0;
   const claims = sign(said(), 'clk_another');
-  const { page } = await visit('/embed/main/lobby', { name: JSON.stringify({ claims, lang }) });
+  const { page } = await visit('/embed/main/lobby', { name: nameFor({ claims, lang }) });
   page.on('request', (request) => {
     if (request.url().includes('/api/session') && request.method() === 'POST') asked++;
   });

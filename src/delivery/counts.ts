@@ -23,7 +23,7 @@ export interface Counts {
   readonly posts: { accepted: number; repeated: number };
   /** Accepted posts by who sent them: somebody whom a host vouches for, or a guest. */
   readonly postsBy: Record<UserKind, number>;
-  /** Log-ins, likewise; of known users each exchange of claims. */
+  /** Log-ins, likewise; of known users those that opened a session or gave a token. */
   readonly logIns: Record<UserKind, number>;
   /** Events told to readers, each reader's counted. */
   events: number;
