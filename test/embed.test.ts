@@ -642,6 +642,17 @@ describe('the widget', () => {
     expect(page.frames()).toHaveLength(2);
     expect(complaints).toEqual([]);
   });
+
+  test('is that of the first script in the page, though another comes first', async () => {
+    putPage('/', {
+      // One with `defer` runs at the end, one without anything at once.
+      head: scriptOf({ claims: claimsOf('u20', 'Ada') }).replace('async', 'defer'),
+      body: scriptOf({ room: 'other', mode: 'inline' }).replace('async', ''),
+    });
+    const { page } = await visit(`${host.origin}/`);
+    await bubbleIsThere(page);
+    expect((await frameOf(page)).url()).toMatch(/\/embed\/shop\/lobby$/);
+  });
 });
 
 describe('a service that is down', () => {

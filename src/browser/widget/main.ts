@@ -15,5 +15,15 @@ if (script && 'attachShadow' in document.documentElement) {
   there.reset = api.reset;
   there.place = api.place;
   page.Throughline = there;
-  api.place(script);
+  api.place(firstLike(script));
+}
+
+/** Of several scripts the first of the page counts, whichever comes first: `async` ones come in any order. */
+function firstLike(script: HTMLScriptElement): HTMLScriptElement {
+  const all = document.getElementsByTagName('script');
+  for (let i = 0; i < all.length; i++) {
+    const one = all[i] as HTMLScriptElement;
+    if (one.src === script.src) return one;
+  }
+  return script;
 }
