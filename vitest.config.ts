@@ -5,6 +5,6 @@ export default defineConfig({
     include: ['test/**/*.test.ts', 'examples/*/test/*.test.js'],
     testTimeout: 30_000,
     hookTimeout: 30_000,
-    maxWorkers: 3,
+    maxWorkers: 2,
   },
 });
