@@ -357,7 +357,7 @@ describe('the widget', () => {
     await bubbleIsThere(page);
     const before = await globals(without.page);
     expect((await globals(page)).filter((name) => !before.includes(name))).toEqual(['Throughline']);
-    await page.click('#corner', { timeout: 2000 });
+    await page.click('#corner', { timeout: 10_000 });
     await clickBubble(page);
     const frame = await liveIn(page);
     await say(frame, `beside what is there ${_name}`);
@@ -608,7 +608,7 @@ describe('the widget', () => {
       page.evaluate((code) => (Reflect.get(window, 'told') as string[]).includes(code), code),
     );
     expect(await page.evaluate(() => typeof Reflect.get(window, 'Throughline').setUser)).toBe('function');
-    await page.click('#corner', { timeout: 2000 });
+    await page.click('#corner', { timeout: 10_000 });
     expect(complaints).toEqual([]);
   });
 
@@ -658,7 +658,7 @@ describe('the widget', () => {
 describe('a service that is down', () => {
   /** The page as it was: all of it takes clicks, and nothing else does. */
   async function expectUntouched(page: Page): Promise<void> {
-    await page.click('#corner', { timeout: 2000 });
+    await page.click('#corner', { timeout: 10_000 });
     for (const [x, y] of [BUBBLE, [800, 400], [500, 300], [20, 700]] as const)
       expect(await hitAt(page, x, y)).toMatch(/^(HTML|BODY|P|BUTTON#corner)$/);
   }
