@@ -1,8 +1,10 @@
 import { createHmac } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { setTimeout as pause } from 'node:timers/promises';
+import { Webhook, WebhookVerificationError } from 'standardwebhooks';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { parseHookDraft, rotated, secretsOf } from '../src/chat/hooks.ts';
+import { MAIN_SITE } from '../src/chat/sites.ts';
 import type { CommandName } from '../src/cli/commands.ts';
 import { runCommand } from '../src/cli/run-command.ts';
 import type { Config } from '../src/config.ts';
@@ -99,7 +101,7 @@ async function serve(overrides: Partial<Config> = {}, processes = 1) {
   const env = { REDIS_URL: `redis://127.0.0.1:${port}`, NAMESPACE: config.namespace };
   const ada = await Person.logIn(server.url, 'Ada');
   const samples = async () => {
-    let sum = { delivered: 0, retried: 0, dead: 0, trimmed: 0 };
+    let sum = { delivered: 0, retried: 0, dead: 0, dropped: 0, trimmed: 0 };
     for (const { metricsUrl } of servers) {
       const told = await scrape(metricsUrl as string);
       const calls = (outcome: string) =>
@@ -108,6 +110,7 @@ async function serve(overrides: Partial<Config> = {}, processes = 1) {
         delivered: sum.delivered + calls('delivered'),
         retried: sum.retried + calls('retried'),
         dead: sum.dead + calls('dead'),
+        dropped: sum.dropped + (told.get('throughline_webhook_dead_letters_dropped_total') ?? 0),
         trimmed: sum.trimmed + (told.get('throughline_webhook_trimmed_total') ?? 0),
       };
     }
@@ -135,7 +138,7 @@ async function addHook(env: Record<string, string>, url: string, events = 'messa
 test('what is signed is what the scheme’s own example says', () => {
   const body = '{"test": 2432232314}';
   const headers = signedHeaders(
-    'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw',
+    ['whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'],
     'msg_p5jXN8AQM9LWM0D4loKWxJek',
     1614265330,
     body,
@@ -258,12 +261,12 @@ describe('a receiver', () => {
   });
 
   test('that comes back is told what waited in the journal', async () => {
-    const { env, ada } = await serve({ webhookTries: 100, webhookBackoffMs: 50 });
+    const { env, ada, samples } = await serve({ webhookTries: 100, webhookBackoffMs: 50 });
     const at = await freePort();
     const host = new Host();
     await addHook(env, `http://127.0.0.1:${at}/hook`);
     for (let i = 0; i < 150; i++) await ada.post(`${i}`);
-    await pause(500);
+    await waitFor('tries in vain', async () => (await samples()).retried >= 10);
     await host.listen(at);
     await waitFor('all of it', () => new Set(host.texts).size >= 150, 20_000);
   });
@@ -418,8 +421,7 @@ test('a webhook that was removed is told nothing more, and leaves nothing behind
   await run(env, 'site', 'webhook', 'remove', id);
   expect(await redis.client.xinfo('GROUPS', `${config.namespace}:{0}:journal`)).toEqual([]);
   await ada.post('two');
-  // Its receiver lives on until it is looked which webhooks there are.
-  await pause(3000);
+  await looksAgain();
   expect(host.texts).toEqual(['one']);
   expect(await redis.client.xinfo('GROUPS', `${config.namespace}:{0}:journal`)).toEqual([]);
   expect(await redis.client.keys(`${config.namespace}:*${id}*`)).toEqual([]);
@@ -439,6 +441,110 @@ test.each([
   await expect(addHook(env, 'http://x/', 'everything')).rejects.toThrow(/events/);
   await expect(addHook(env, 'http://x/', 'message', 'nowhere')).rejects.toThrow(/no site/);
 });
+
+test('what dies while its webhook is being removed leaves no letter behind', async () => {
+  const { env, ada, config } = await serve({ webhookTries: 1, webhookTimeoutMs: 10_000 });
+  const host = new Host();
+  let called: ServerResponse | undefined;
+  host.answer = (res) => {
+    called = res;
+  };
+  const { id } = await addHook(env, await host.listen());
+  await ada.post('late');
+  const res = await waitFor('the call', () => called);
+  await run(env, 'site', 'webhook', 'remove', id);
+  res.writeHead(500).end();
+  await looksAgain();
+  expect(await redis.client.keys(`${config.namespace}:*${id}*`)).toEqual([]);
+});
+
+test('a dead letter that has to go for a newer one is counted', async () => {
+  const { env, ada, config, samples } = await serve({ webhookTries: 1 });
+  const host = new Host();
+  host.answer = fails(500);
+  const { id } = await addHook(env, await host.listen());
+  const key = `${config.namespace}:dead:${id}`;
+  const old = JSON.stringify({ id: 'evt_1-0', type: 'message', body: '{}', tries: 1, reason: 'status 500' });
+  await Promise.all(Array.from({ length: 999 }, () => redis.client.xadd(key, '*', 'letter', old)));
+  await ada.post('the thousandth');
+  await waitFor('a dead letter', async () => (await samples()).dead === 1);
+  expect((await samples()).dropped).toBe(0);
+  await ada.post('one too many');
+  await waitFor('another one', async () => (await samples()).dead === 2);
+  expect((await samples()).dropped).toBe(1);
+  const { answers } = await run(env, 'site', 'webhook', 'dead', id);
+  expect(answers).toHaveLength(1000);
+  expect(answers.at(-1)?.['body']).toContain('one too many');
+});
+
+describe('another secret', () => {
+  test('signs beside the former one, so that a receiver changes over without missing a call', async () => {
+    const { env, ada } = await serve();
+    const host = new Host();
+    const { id, secret: first } = await addHook(env, await host.listen());
+    await ada.post('one');
+    await waitFor('one', () => host.calls.length === 1);
+    const { answers } = await run(env, 'site', 'webhook', 'rotate', id);
+    const second = answers[0]?.['secret'] as string;
+    expect(answers).toMatchObject([{ id, retiring: [{ until: expect.any(Number) }] }]);
+    expect(JSON.stringify(answers)).not.toContain(first);
+    await looksAgain();
+    await ada.post('two');
+    await waitFor('two', () => host.calls.length === 2);
+    const [one, two] = host.calls as [Call, Call];
+    expect([verifies(one, first), verifies(one, second)]).toEqual([true, false]);
+    expect([verifies(two, first), verifies(two, second)]).toEqual([true, true]);
+    expect((await run(env, 'site', 'webhook', 'rotate', 'nobody')).complained).toContain('no webhook nobody');
+  });
+
+  test('at once, where the former one isn’t safe any more', async () => {
+    const { env, ada } = await serve();
+    const host = new Host();
+    const { id, secret: first } = await addHook(env, await host.listen());
+    const second = (await run(env, 'site', 'webhook', 'rotate', id, '--now')).answers[0]?.[
+      'secret'
+    ] as string;
+    await looksAgain();
+    await ada.post('one');
+    await waitFor('one', () => host.calls.length === 1);
+    const [call] = host.calls as [Call];
+    expect([verifies(call, first), verifies(call, second)]).toEqual([false, true]);
+  });
+
+  test('ends the former one a day later', () => {
+    const DAY_MS = 24 * 3_600_000;
+    const hook = { ...parseHookDraft({ url: 'http://x/', events: ['message'] }), site: MAIN_SITE };
+    const old = { ...hook, id: 'x', secret: 'whsec_A', retiring: [], createdAt: 0 };
+    const now = 1_700_000_000_000;
+    const twice = rotated(rotated(old, 'whsec_B', now, false), 'whsec_C', now + 1000, false);
+    expect(secretsOf(twice, now + DAY_MS - 1)).toEqual(['whsec_C', 'whsec_B', 'whsec_A']);
+    expect(secretsOf(twice, now + DAY_MS)).toEqual(['whsec_C', 'whsec_B']);
+    expect(secretsOf(twice, now + DAY_MS + 1000)).toEqual(['whsec_C']);
+    expect(rotated(twice, 'whsec_D', now + DAY_MS, false).retiring.map(({ secret }) => secret)).toEqual([
+      'whsec_C',
+      'whsec_B',
+    ]);
+  });
+});
+
+/** Waits until a process has looked again which webhooks there are, and as what; the second look began after this call. */
+async function looksAgain(): Promise<void> {
+  const looks = async () =>
+    Number(/cmdstat_hgetall:calls=(\d+)/.exec(await redis.client.info('commandstats'))?.[1] ?? 0);
+  const before = await looks();
+  await waitFor('two looks', async () => (await looks()) >= before + 2);
+}
+
+/** Whether the scheme's own library takes a call for genuine. */
+function verifies({ headers, body }: Call, secret: string): boolean {
+  try {
+    new Webhook(secret).verify(body, headers as Record<string, string>);
+    return true;
+  } catch (error) {
+    if (error instanceof WebhookVerificationError) return false;
+    throw error;
+  }
+}
 
 test('without webhooks nothing is opened for them', async () => {
   const { config, ada } = await serve();

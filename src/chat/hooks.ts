@@ -15,8 +15,36 @@ export interface Hook {
   readonly events: readonly HookEvent[];
   /** `whsec_` and base64 of what it is told is signed with. */
   readonly secret: string;
+  /** Those that came before it and still sign beside it, so that a receiver can change over without missing a call. */
+  readonly retiring: readonly RetiringSecret[];
   /** Milliseconds since 1970. */
   readonly createdAt: number;
+}
+
+/** A secret that another one has taken the place of. */
+export interface RetiringSecret {
+  readonly secret: string;
+  /** Milliseconds since 1970. */
+  readonly until: number;
+}
+
+/** A secret signs for so long after another one has taken its place. */
+const RETIRES_WITHIN_MS = 24 * 3_600_000;
+
+/** The webhook with a new secret, `now` in milliseconds since 1970. At once, if the old one isn't safe any more. */
+export function rotated(hook: Hook, secret: string, now: number, isAtOnce: boolean): Hook {
+  const { secret: former, retiring } = hook;
+  const kept = retiring.filter(({ until }) => until > now);
+  return {
+    ...hook,
+    secret,
+    retiring: isAtOnce ? [] : [{ secret: former, until: now + RETIRES_WITHIN_MS }, ...kept],
+  };
+}
+
+/** What a call is signed with, the newest first. */
+export function secretsOf({ secret, retiring }: Pick<Hook, 'secret' | 'retiring'>, now: number): string[] {
+  return [secret, ...retiring.filter(({ until }) => until > now).map((former) => former.secret)];
 }
 
 const hookDraft = z.strictObject({

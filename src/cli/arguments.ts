@@ -16,7 +16,7 @@ export const ASKING_OPTIONS = { url: text, key: text, name: text, site: text };
 
 export const SITE_OPTIONS = { ...STORE_OPTIONS, title: text, origin: many, guests: text, remove: text };
 
-export const HOOK_OPTIONS = { ...STORE_OPTIONS, events: text, all: flag };
+export const HOOK_OPTIONS = { ...STORE_OPTIONS, events: text, all: flag, now: flag };
 
 export const KEY_OPTIONS = { ...STORE_OPTIONS, name: text, scopes: text };
 

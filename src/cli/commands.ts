@@ -6,6 +6,7 @@ throughline site remove <site>
 throughline site key <site> [--remove <id>]
 throughline site webhook add <site> <url> [--events message,presence,closed]
 throughline site webhook list [<site>]
+throughline site webhook rotate <id> [--now]
 throughline site webhook remove <id>
 throughline site webhook dead <id>
 throughline site webhook resend <id> <event>… | --all`,

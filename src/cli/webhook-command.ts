@@ -12,7 +12,7 @@ import { type Books, openBooks } from './open-books.ts';
 
 const RESEND_WITHIN_MS = 10_000;
 
-/** `throughline site webhook add|list|remove|dead|resend`: who is told what happens at a site. */
+/** `throughline site webhook add|list|rotate|remove|dead|resend`: who is told what happens at a site. */
 export async function webhookCommand(io: Io, args: readonly string[]): Promise<void> {
   const { positionals, values } = readArguments(args, HOOK_OPTIONS, USAGES.site);
   const [action, subject, ...more] = positionals;
@@ -31,6 +31,7 @@ export async function webhookCommand(io: Io, args: readonly string[]): Promise<v
       more,
       events: listOf(values.events) ?? ['message'],
       isAll: values.all === true,
+      isNow: values.now === true,
     });
   } finally {
     await books.close();
@@ -48,11 +49,13 @@ interface Call {
   readonly more: readonly string[];
   readonly events: readonly string[];
   readonly isAll: boolean;
+  readonly isNow: boolean;
 }
 
 const COMMANDS: ReadonlyMap<string, (call: Call) => Promise<void>> = new Map([
   ['add', add],
   ['list', list],
+  ['rotate', rotate],
   ['remove', remove],
   ['dead', listDead],
   ['resend', resend],
@@ -70,9 +73,19 @@ async function add({ books, hooks, tell, subject, more: [url], events }: Call): 
 async function list({ hooks, tell, subject }: Call): Promise<void> {
   const site = subject === '' ? undefined : parseSiteName(subject);
   for (const hook of await hooks.list(site)) {
-    const { secret: _, ...shown } = hook;
-    tell(shown, wordsOf(hook));
+    tell(withoutSecrets(hook), wordsOf(hook));
   }
+}
+
+/** Another secret: receivers change over while both sign, unless the old one isn't safe any more. */
+async function rotate({ hooks, tell, subject, isNow }: Call): Promise<void> {
+  const hook = await hooks.rotate(subject, isNow);
+  if (hook === undefined) throw unknownHook(subject);
+  const [former] = hook.retiring;
+  const words = former
+    ? `the former one signs beside it until ${new Date(former.until).toISOString()}`
+    : 'the former one signs no more';
+  tell({ ...withoutSecrets(hook), secret: hook.secret }, `${hook.secret}\n(verify with it; ${words})`);
 }
 
 async function remove(call: Call): Promise<void> {
@@ -113,8 +126,16 @@ async function resend(call: Call): Promise<void> {
 
 async function hookOf({ hooks, subject }: Call): Promise<Hook> {
   const hook = (await hooks.list()).find(({ id }) => id === subject);
-  if (hook === undefined) throw new StartError(`There is no webhook ${subject}.`);
+  if (hook === undefined) throw unknownHook(subject);
   return hook;
+}
+
+function unknownHook(id: string): StartError {
+  return new StartError(`There is no webhook ${id}.`);
+}
+
+function withoutSecrets({ secret: _, retiring, ...shown }: Hook): object {
+  return { ...shown, retiring: retiring.map(({ until }) => ({ until })) };
 }
 
 function groupOf({ redis, keysOf }: Books, { site, id }: Hook): JournalGroup {

@@ -220,6 +220,11 @@ function addWebhooks(collectors: Collectors, { webhooks: { counts } }: ServicePa
     () => ({ delivered: counts.delivered, retried: counts.retried, dead: counts.dead }),
   );
   collectors.counter(
+    'throughline_webhook_dead_letters_dropped_total',
+    'Dead letters of webhooks that were thrown away for newer ones.',
+    () => counts.dropped,
+  );
+  collectors.counter(
     'throughline_webhook_trimmed_total',
     'Journal entries that left before a webhook’s receiver had taken them.',
     () => counts.trimmed,

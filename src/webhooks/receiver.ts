@@ -26,6 +26,8 @@ export interface WebhookCounts {
   delivered: number;
   retried: number;
   dead: number;
+  /** Dead letters that were thrown away for newer ones. */
+  dropped: number;
   /** Journal entries that left unread. */
   trimmed: number;
 }
@@ -48,7 +50,7 @@ const FINISH_WITHIN_MS = 2000;
  * nothing more is read for it: what it misses waits in the journal, and nothing else waits for it.
  */
 export class Receiver {
-  readonly #hook: Hook;
+  #hook: Hook;
   readonly #isKept: () => Promise<boolean>;
   readonly #group: JournalGroup;
   readonly #dead: DeadLetters;
@@ -91,6 +93,11 @@ export class Receiver {
 
   start(): void {
     this.#loop = this.#run();
+  }
+
+  /** Its secret may be another one now. */
+  changeTo(hook: Hook): void {
+    this.#hook = hook;
   }
 
   /** There may be news in the journal. */
@@ -256,13 +263,16 @@ export class Receiver {
   }
 
   async #bury({ id, type, body }: Payload, tries: number, { reason }: Failure): Promise<void> {
+    const webhook = this.#hook.id;
     for (;;) {
       try {
-        if (await this.#dead.add(this.#hook.id, { id, type, body, tries, reason }))
-          this.#log.error(
-            { webhook: this.#hook.id },
-            'the oldest dead letter of a webhook was thrown away for a new one',
-          );
+        const isOneThrownAway = await this.#dead.add(webhook, { id, type, body, tries, reason });
+        // Whoever removes a webhook takes its letters away, but not one that comes after that.
+        if (!(await this.#isKept())) return await this.#dead.drop(webhook);
+        if (isOneThrownAway) {
+          this.#counts.dropped++;
+          this.#log.error({ webhook }, 'the oldest dead letter of a webhook was thrown away for a new one');
+        }
         break;
       } catch (error) {
         this.#warn(error);
@@ -270,10 +280,7 @@ export class Receiver {
       }
     }
     this.#counts.dead++;
-    this.#log.warn(
-      { webhook: this.#hook.id, event: id, tries, reason },
-      'a webhook’s event is a dead letter',
-    );
+    this.#log.warn({ webhook, event: id, tries, reason }, 'a webhook’s event is a dead letter');
   }
 
   #news(): Promise<void> {

@@ -1,4 +1,4 @@
-import type { Hook } from '../chat/hooks.ts';
+import { type Hook, secretsOf } from '../chat/hooks.ts';
 import type { Payload } from './payload.ts';
 import { signedHeaders } from './sign.ts';
 
@@ -14,20 +14,20 @@ export interface Failure {
  * where nobody asked for it. Rejects only on abort.
  */
 export async function send(
-  { url, secret }: Pick<Hook, 'url' | 'secret'>,
+  hook: Pick<Hook, 'url' | 'secret' | 'retiring'>,
   { id, body }: Payload,
   timeoutMs: number,
   signal: AbortSignal,
 ): Promise<Failure | undefined> {
   const timeout = AbortSignal.timeout(timeoutMs);
-  const timestamp = Math.floor(Date.now() / 1000);
+  const now = Date.now();
   try {
-    const res = await fetch(url, {
+    const res = await fetch(hook.url, {
       method: 'POST',
       headers: {
         'Content-Type': 'application/json',
         'User-Agent': 'Throughline',
-        ...signedHeaders(secret, id, timestamp, body),
+        ...signedHeaders(secretsOf(hook, now), id, Math.floor(now / 1000), body),
       },
       body,
       redirect: 'manual',

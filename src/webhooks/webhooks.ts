@@ -20,11 +20,11 @@ interface WebhookSources {
   readonly log: Log;
 }
 
-const LOOK_EVERY_MS = 2000;
+const LOOK_EVERY_MS = 1000;
 
-/** Tells the sites' webhooks what happens there. Costs a look every two seconds while there is none. */
+/** Tells the sites' webhooks what happens there. Costs a look each second while there is none. */
 export class Webhooks {
-  readonly counts: WebhookCounts = { delivered: 0, retried: 0, dead: 0, trimmed: 0 };
+  readonly counts: WebhookCounts = { delivered: 0, retried: 0, dead: 0, dropped: 0, trimmed: 0 };
   readonly #sources: WebhookSources;
   readonly #options: WebhookOptions;
   readonly #consumer = randomBytes(8).toString('hex');
@@ -70,7 +70,7 @@ export class Webhooks {
     }
   }
 
-  /** One receiver for each webhook; what is said of one never changes. */
+  /** One receiver for each webhook; of what is said of one only its secrets change. */
   async #keep(hooks: readonly Hook[]): Promise<void> {
     const wanted = new Set(hooks.map(({ id }) => id));
     for (const [id, receiver] of this.#receivers) {
@@ -79,6 +79,7 @@ export class Webhooks {
       await receiver.stop();
     }
     for (const hook of hooks) {
+      this.#receivers.get(hook.id)?.changeTo(hook);
       if (this.#receivers.has(hook.id) || this.#stopping.signal.aborted) continue;
       const receiver = await this.#receiverOf(hook);
       this.#receivers.set(hook.id, receiver);
