@@ -1,6 +1,9 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { SessionCache } from '../src/http/session-cache.ts';
+import { startTestRedis } from './support/redis.ts';
+import { Person, startTestServer, testConfig } from './support/service.ts';
+import { waitFor } from './support/wait-for.ts';
 
 /** A store whose answers are given by hand. */
 function slowStore() {
@@ -9,29 +12,64 @@ function slowStore() {
   return { asked, read };
 }
 
-test('a session that asks a lot is read once, and again when a moment has passed', async () => {
+test('a session that asks a lot is read once, and again a moment later where the journal isn’t heard', async () => {
   const { asked, read } = slowStore();
-  const cache = new SessionCache(read, 50, 10);
-  const both = Promise.all([cache.get('a', 's'), cache.get('a', 's')]);
+  const cache = new SessionCache(read, { unheardMs: 50, heardMs: 10_000, most: 10 });
+  const both = Promise.all([cache.get('a', 's', true), cache.get('a', 's', false)]);
   asked[0]?.('ada');
   expect(await both).toEqual(['ada', 'ada']);
-  expect(await cache.get('a', 's')).toBe('ada');
+  expect(await cache.get('a', 's', true)).toBe('ada');
   expect(asked).toHaveLength(1);
   await pause(60);
-  void cache.get('a', 's');
+  expect(await cache.get('a', 's', true)).toBe('ada');
+  expect(asked).toHaveLength(1);
+  void cache.get('a', 's', false);
   expect(asked).toHaveLength(2);
+  // What was read for somebody who couldn't trust the older answer is there for all.
+  asked[1]?.('bea');
+  expect(await cache.get('a', 's', true)).toBe('bea');
+});
+
+test('also where the journal is heard a session is read again in the end', async () => {
+  const { asked, read } = slowStore();
+  const cache = new SessionCache(read, { unheardMs: 1, heardMs: 50, most: 10 });
+  const first = cache.get('a', 's', true);
+  asked[0]?.('ada');
+  await first;
+  await pause(60);
+  void cache.get('a', 's', true);
+  expect(asked).toHaveLength(2);
+});
+
+test('a user’s sessions are dropped, and those of which isn’t known yet whose they are', async () => {
+  const { asked, read } = slowStore();
+  const cache = new SessionCache(read, { unheardMs: 10_000, heardMs: 10_000, most: 10 });
+  const [ada, bea] = [cache.get('a', 'a', true), cache.get('b', 'b', true)];
+  asked[0]?.('ada');
+  asked[1]?.('bea');
+  await Promise.all([ada, bea]);
+  const early = cache.get('c', 'c', true);
+  cache.dropEach((session) => session === 'ada');
+  void cache.get('b', 'b', true);
+  expect(asked).toHaveLength(3);
+  void cache.get('a', 'a', true);
+  expect(asked).toHaveLength(4);
+  asked[2]?.('cleo');
+  await pause(0);
+  asked[4]?.('dora');
+  expect(await early).toBe('dora');
 });
 
 test('what was read before a session ended is no longer true, nor what was being read then', async () => {
   const { asked, read } = slowStore();
-  const cache = new SessionCache(read, 10_000, 10);
-  const early = cache.get('a', 's');
+  const cache = new SessionCache(read, { unheardMs: 10_000, heardMs: 10_000, most: 10 });
+  const early = cache.get('a', 's', true);
   cache.drop('a');
   asked[0]?.('ada');
   await pause(0);
   asked[1]?.(undefined);
   expect(await early).toBeUndefined();
-  const late = cache.get('a', 's');
+  const late = cache.get('a', 's', true);
   asked[2]?.(undefined);
   expect(await late).toBeUndefined();
 });
@@ -44,16 +82,35 @@ test('neither nobody nor a failure is kept, and no more is kept than may be', as
       reads++;
       return answer();
     },
-    10_000,
-    3,
+    { unheardMs: 10_000, heardMs: 10_000, most: 3 },
   );
-  expect(await cache.get('a', 's')).toBeUndefined();
+  expect(await cache.get('a', 's', true)).toBeUndefined();
   answer = () => Promise.reject(new Error('Redis is away'));
-  await expect(cache.get('a', 's')).rejects.toThrow('Redis is away');
+  await expect(cache.get('a', 's', true)).rejects.toThrow('Redis is away');
   answer = async () => 'ada';
-  expect(await cache.get('a', 's')).toBe('ada');
+  expect(await cache.get('a', 's', true)).toBe('ada');
   expect(reads).toBe(3);
-  for (const name of ['b', 'c', 'd', 'e']) await cache.get(name, name);
-  await cache.get('a', 's');
+  for (const name of ['b', 'c', 'd', 'e']) await cache.get(name, name, true);
+  await cache.get('a', 's', true);
   expect(reads).toBe(8);
+});
+
+test('a process that doesn’t hear the journal knows of a log-out elsewhere within two seconds all the same', async () => {
+  const redis = await startTestRedis();
+  const config = testConfig(redis);
+  const [deaf, other] = [await startTestServer(config), await startTestServer(config)];
+  try {
+    const ada = await Person.logIn(other.url, 'Ada');
+    const statusAtDeaf = async () => (await ada.at(deaf.url).get('/api/rooms/lobby')).status;
+    expect(await statusAtDeaf()).toBe(200);
+    await redis.client.acl('SETUSER', 'default', '-xread');
+    await waitFor('deafness', async () => (await fetch(`${deaf.url}/readyz`)).status === 503);
+    expect(await statusAtDeaf()).toBe(200);
+    expect((await ada.send('/api/session/end', {})).status).toBe(204);
+    await waitFor('the log-out', async () => (await statusAtDeaf()) === 401, 2000);
+  } finally {
+    await redis.client.acl('SETUSER', 'default', '+xread');
+    await Promise.all([deaf.close(), other.close()]);
+    await redis.stop();
+  }
 });

@@ -8,6 +8,7 @@ import { MAIN_SITE, type SiteName } from '../chat/sites.ts';
 import type { Address, UserKey } from '../log/keys.ts';
 import type { KnownUser } from '../log/known-users.ts';
 import type { SiteBook } from '../log/site-book.ts';
+import type { Tail } from '../log/tail.ts';
 import { refusalOf } from '../log/unreachable.ts';
 import {
   type Authority,
@@ -26,9 +27,11 @@ import type { Shard } from './service.ts';
 import { SessionCache } from './session-cache.ts';
 
 const RENEW_EVERY_MS = 30_000;
-/** No longer than a log-out may take to be heard everywhere, so that a tail without Redis costs nothing of that. */
-const KEEP_SESSIONS_MS = 1500;
+/** Of credentials, and of sessions. */
 const MAX_KEPT = 20_000;
+/** A log-out must be heard everywhere within 2 s, also where the journal isn't. */
+const HEARD_WITHIN_MS = 1500;
+const KEEPING = { unheardMs: HEARD_WITHIN_MS, heardMs: 30_000, most: MAX_KEPT };
 /** Of a token, which lives in a page's memory and is renewed from the host's own session. */
 const BEARER_LIFE_MS = 900_000;
 
@@ -36,6 +39,12 @@ const BEARER_LIFE_MS = 900_000;
 type CookieTicket = Pick<Ticket, 'sid' | 'addresses'>;
 
 const NOBODY: CookieTicket = { sid: undefined, addresses: [] };
+
+/** What log-ins need of their site's shard. */
+interface SessionShard extends Pick<Shard, 'names' | 'rooms' | 'knownUsers'> {
+  /** The journal tells of every log-in that ended. */
+  readonly tail: Pick<Tail, 'isReading'>;
+}
 
 /** Opens sessions that a token stands for, which lives in a page's memory. */
 export interface Bearers {
@@ -49,11 +58,9 @@ export class SessionAuthority implements Authority, Bearers {
   readonly #store: Store;
   readonly #secret: string;
   readonly #lifeMs: number;
-  readonly #shardOf: (site: SiteName) => Pick<Shard, 'names' | 'rooms' | 'knownUsers'>;
+  readonly #shardOf: (site: SiteName) => SessionShard;
   readonly #sites: SiteBook;
-  readonly #sessions = new SessionCache((sid) => this.#read(sid), KEEP_SESSIONS_MS, MAX_KEPT);
-  /** Whose sessions those were that were read, so that both can be read at once the next time. */
-  readonly #userOf = new Map<string, UserKey>();
+  readonly #sessions = new SessionCache((sid) => this.#read(sid), KEEPING);
   /** Cookies whose signature was found good, with what follows from them. */
   readonly #tickets = new Map<string, CookieTicket>();
 
@@ -62,7 +69,7 @@ export class SessionAuthority implements Authority, Bearers {
     secret: string,
     lifeMs: number,
     sites: SiteBook,
-    shardOf: (site: SiteName) => Pick<Shard, 'names' | 'rooms' | 'knownUsers'>,
+    shardOf: (site: SiteName) => SessionShard,
   ) {
     this.#store = store;
     this.#secret = secret;
@@ -117,7 +124,8 @@ export class SessionAuthority implements Authority, Bearers {
   async identify({ site, sid, addresses: [address] }: Ticket): Promise<Identity> {
     const { guests } = await whenReachable(this.#sites.mustGet(site));
     const isNobody = sid === undefined || address === undefined;
-    const session = isNobody ? undefined : await this.#sessions.get(address, sid);
+    const isHeard = this.#shardOf(site).tail.isReading(HEARD_WITHIN_MS);
+    const session = isNobody ? undefined : await this.#sessions.get(address, sid, isHeard);
     const isOfSite = (session?.site ?? MAIN_SITE) === site;
     if (isNobody || session?.user === undefined || !isOfSite) {
       throw new Refusal('no_session', 'You are not logged in: POST {"name": …} to /api/session first.');
@@ -139,9 +147,9 @@ export class SessionAuthority implements Authority, Bearers {
   }
 
   forget(address?: Address): void {
-    // Which sessions are the user's isn't kept: all of them are read again, as they are each moment.
-    if (address === undefined || !address.startsWith(SESSION)) this.#sessions.clear();
-    else this.#sessions.drop(address);
+    if (address === undefined) this.#sessions.clear();
+    else if (address.startsWith(SESSION)) this.#sessions.drop(address);
+    else this.#sessions.dropEach((session) => `user:${userKeyIn(session)}` === address);
   }
 
   async renew({ sid }: Ticket, { site, user, userKey, untilMs }: Identity): Promise<void> {
@@ -179,12 +187,10 @@ export class SessionAuthority implements Authority, Bearers {
 
   /** The session with what its host has said of its user since; undefined if that ended it. */
   async #read(sid: string): Promise<StoredSession | undefined> {
-    const expected = this.#userOf.get(sid);
-    const [session, early] = await Promise.all([this.#readStored(sid), expected && this.#readUser(expected)]);
-    if (session?.user === undefined) return undefined;
-    const userKey = userKeyOf(session.site ?? MAIN_SITE, session.user);
-    if (expected !== userKey) bounded(this.#userOf).set(sid, userKey);
-    const { claims, revokedAt } = expected === userKey && early ? early : await this.#readUser(userKey);
+    const session = await this.#readStored(sid);
+    const userKey = session && userKeyIn(session);
+    if (session?.user === undefined || userKey === undefined) return undefined;
+    const { claims, revokedAt } = await this.#readUser(userKey);
     const { iat = 0 } = session;
     // A guest's id is one log-in's: nothing makes it valid again.
     if (revokedAt !== undefined && (session.user.guest || iat <= revokedAt)) {
@@ -215,6 +221,10 @@ export class SessionAuthority implements Authority, Bearers {
       });
     });
   }
+}
+
+function userKeyIn({ site = MAIN_SITE, user }: StoredSession): UserKey | undefined {
+  return user && userKeyOf(site, user);
 }
 
 /** The map, with room for one more. */
