@@ -18,8 +18,9 @@ const DIALECTS = {
   nchan: NchanDialect,
   'socket.io': SocketIoDialect,
   plain: PlainExpressDialect,
-  // It is asked alike.
-  bare: PlainExpressDialect,
+  // They are asked alike.
+  'bare-append': ThroughlineDialect,
+  bare: ThroughlineDialect,
 };
 
 let crowd;

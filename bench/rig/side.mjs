@@ -15,7 +15,8 @@ const START = {
   nchan: startNchan,
   'socket.io': startSocketIo,
   plain: startPlainExpress,
-  bare: startBareHttp,
+  'bare-append': (options) => startBareHttp(options, 'append'),
+  bare: (options) => startBareHttp(options, 'xadd'),
 };
 
 /** How each side is called in the tables. */
@@ -24,6 +25,7 @@ export const NAMES = {
   nchan: 'nginx + nchan, Redis',
   'socket.io': 'Socket.IO, Redis Streams',
   plain: 'plain Express, Redis',
+  'bare-append': 'bare node:http, our append',
   bare: 'bare node:http, one XADD',
 };
 

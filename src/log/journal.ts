@@ -26,7 +26,10 @@ const FILL_PAGE_ENTRIES = 500;
 
 /** Reads an entry of the journal or of a room log as Redis gives it. */
 export function loggedEntry([id, fields]: RawEntry): LoggedEntry {
-  const field = fieldsOf(fields);
+  return entryOf(id, fieldsOf(fields));
+}
+
+function entryOf(id: string, field: ReadonlyMap<string, string>): LoggedEntry {
   return {
     id: streamId(id),
     kind: field.get('kind') ?? 'unknown',
@@ -37,10 +40,10 @@ export function loggedEntry([id, fields]: RawEntry): LoggedEntry {
 }
 
 /** Reads an entry of the journal as Redis gives it. */
-export function journalEntry(raw: RawEntry): JournalEntry {
-  const field = fieldsOf(raw[1]);
+export function journalEntry([id, fields]: RawEntry): JournalEntry {
+  const field = fieldsOf(fields);
   return {
-    ...loggedEntry(raw),
+    ...entryOf(id, field),
     to: (field.get('to') ?? 'room:') as Address,
     before: streamId(field.get('before') ?? ZERO_ID),
   };
