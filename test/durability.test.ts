@@ -127,8 +127,10 @@ test('a Cluster’s master that is killed takes no accepted post with it', async
     const talk = await Talk.begin(persons);
     talks.push(talk);
     await talk.untilMore(20);
-    const { master, replicas } = await cluster.serving(log);
-    const [replica] = replicas as [RedisNode];
+    const { master, replica } = await waitFor('a replica', async () => {
+      const { master, replicas } = await cluster.serving(log);
+      return replicas[0] && { master, replica: replicas[0] };
+    });
     await master.kill();
     await waitFor('the election', async () => (await replica.info('role')) === 'master', 20_000);
     // Its own replica is gone: until there is one again, nobody is promised anything.

@@ -150,6 +150,19 @@ describe('claims are exchanged', () => {
     expect(await codeOf(await fetch(`${url}/api/rooms`, { headers }))).toBe('no_session');
   });
 
+  test('for a token, right behind which a socket may be confirmed', async () => {
+    const { url } = await serve();
+    const ada = await Person.byClaims(url, sign(said()), 'main', '1');
+    const webSocket = new WebSocket(`${url.replace('http', 'ws')}/api/socket?rooms=lobby&token=1`);
+    closing.push(async () => webSocket.terminate());
+    await once(webSocket, 'open');
+    webSocket.send(JSON.stringify({ kind: 'token', token: ada.token }));
+    webSocket.send(JSON.stringify({ kind: 'confirm', rooms: ['lobby'] }));
+    const people = async () =>
+      ((await (await ada.get('/api/rooms/lobby/people')).json()) as { people: object[] }).people;
+    expect(await waitFor('her', async () => (await people())[0])).toMatchObject({ id: '42' });
+  });
+
   test.each(carriers)('for a token that $name takes', async (carrier) => {
     const { url } = await serve();
     const ada = await Person.byClaims(url, sign(said()), 'main', '1');

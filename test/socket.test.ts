@@ -85,7 +85,7 @@ describe('a WebSocket', () => {
     await waitFor('two heartbeats', () => heard.filter(({ kind }) => kind === 'heartbeat').length === 2);
     expect(heard[0]).toEqual({
       kind: 'hello',
-      nonce: expect.stringMatching(/^[A-Za-z0-9_-]{22}$/),
+      nonce: expect.stringMatching(/^[0-9a-f-]{36}$/),
       heartbeat: 300,
       lease: 7000,
       cursor,

@@ -23,6 +23,8 @@ const CONFIRMATION_EVERY_MS = 1000;
 /** [spec] RFC 6455, 7.4.1. */
 const CLOSE = { goingAway: 1001, unacceptable: 1003, malformed: 1007, refused: 1008 };
 const TOKEN_WITHIN_MS = 5000;
+/** Frames behind a token that are kept until it was read whose it is. */
+const MOST_EARLY_FRAMES = 4;
 
 /** What a server's `upgrade` event calls. */
 export type TakeUpgrade = (req: IncomingMessage, socket: Duplex, head: Buffer) => void;
@@ -136,7 +138,7 @@ async function openByToken(
   let reader: Reader | undefined;
   webSocket.on('error', () => reader?.end());
   try {
-    const token = await tokenSaid(webSocket);
+    const { token, hearEarly } = await tokenSaid(webSocket);
     const ticket = token === undefined ? undefined : authority.withToken(asked, token);
     if (ticket === undefined)
       throw new Refusal('no_session', 'The first frame must be {"kind": "token", …}.');
@@ -149,6 +151,7 @@ async function openByToken(
       hasBegun = true;
       sink.accept(webSocket);
       listen(service, webSocket, socket, { reader: lasting.reader, ticket });
+      hearEarly();
     });
     if (!hasBegun) throw refusalOfEnded(lasting.reader.ended?.by?.code);
   } catch (error) {
@@ -159,19 +162,36 @@ async function openByToken(
   }
 }
 
-/** The token of the first frame; undefined if none came in time. */
-function tokenSaid(webSocket: WebSocket): Promise<string | undefined> {
+interface SaidToken {
+  /** Undefined if none came in time. */
+  readonly token: string | undefined;
+  /** Has what came right behind it heard by whoever listens now. */
+  hearEarly(): void;
+}
+
+/** The token of the first frame. */
+function tokenSaid(webSocket: WebSocket): Promise<SaidToken> {
   return new Promise((resolve) => {
-    const timer = setTimeout(() => resolve(undefined), TOKEN_WITHIN_MS);
-    webSocket.once('close', () => {
+    const early: [RawData, boolean][] = [];
+    let isFirst = true;
+    const hearEarly = () => {
+      webSocket.off('message', hear);
+      for (const [data, isBinary] of early) webSocket.emit('message', data, isBinary);
+    };
+    const settle = (token?: string) => {
       clearTimeout(timer);
-      resolve(undefined);
-    });
-    webSocket.once('message', (data: RawData, isBinary) => {
-      clearTimeout(timer);
-      const word = isBinary ? undefined : wordOf(data);
-      resolve(word?.kind === 'token' ? word.token : undefined);
-    });
+      resolve({ token, hearEarly });
+    };
+    const hear = (data: RawData, isBinary: boolean) => {
+      if (isFirst) {
+        isFirst = false;
+        const word = isBinary ? undefined : wordOf(data);
+        settle(word?.kind === 'token' ? word.token : undefined);
+      } else if (early.length < MOST_EARLY_FRAMES) early.push([data, isBinary]);
+    };
+    const timer = setTimeout(settle, TOKEN_WITHIN_MS);
+    webSocket.once('close', () => settle());
+    webSocket.on('message', hear);
   });
 }
 
