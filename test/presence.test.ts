@@ -100,7 +100,8 @@ async function traces(namespace: string): Promise<string[]> {
   );
 }
 
-describe('who is here', () => {
+// Mostly they wait for leases to end.
+describe.concurrent('who is here', () => {
   test.each(['long-poll', 'long-poll by POST, dripping', 'short poll'])(
     'is whoever polls, by %s: told once when they come and once when they are gone',
     async (carrier) => {
@@ -287,7 +288,7 @@ async function spawnService(config: Config) {
   return { url, kill, suspend: () => child.kill('SIGSTOP'), resume: () => child.kill('SIGCONT') };
 }
 
-test('people whose process is killed are told gone once when their leases end, by any other, and leave nothing in Redis', async () => {
+test.concurrent('people whose process is killed are told gone once when their leases end, by any other, and leave nothing in Redis', async () => {
   const { config, told } = await serve({}, 2);
   const doomed = await spawnService(config);
   const polling = await Promise.all([1, 2, 3].map(() => Person.logIn(doomed.url)));
@@ -313,7 +314,7 @@ async function journalled(namespace: string): Promise<string> {
     .join('');
 }
 
-test('a process that was suspended for longer than a lease doesn’t tell its people gone before they can renew', async () => {
+test.concurrent('a process that was suspended for longer than a lease doesn’t tell its people gone before they can renew', async () => {
   const config = testConfig(redis, { leaseMs: 4000 });
   const { url, suspend, resume } = await spawnService(config);
   const person = await Person.logIn(url);
@@ -330,7 +331,7 @@ test('a process that was suspended for longer than a lease doesn’t tell its pe
   expect(await journalled(config.namespace)).toBe('+');
 }, 60_000);
 
-test('comings and goings are paced, so that nobody can fill the journal with them', async () => {
+test.concurrent('comings and goings are paced, so that nobody can fill the journal with them', async () => {
   const { config, url, watching } = await serve({ leaseMs: 20_000 });
   const person = await Person.logIn(url);
   const statuses = new Set<number>();
@@ -361,7 +362,7 @@ function bare(presenceListed = 100) {
   return { keys, open, room, user, userKey: userKeyOf(MAIN_SITE, user) };
 }
 
-test('a confirmation that a log-out overtakes leaves nobody behind', async () => {
+test.concurrent('a confirmation that a log-out overtakes leaves nobody behind', async () => {
   const { keys, open, room, user, userKey } = bare();
   await redis.client.hset(keys.room(room), 'title', 'Lobby');
   const presence = open();
@@ -397,7 +398,7 @@ test('a confirmation that a log-out overtakes leaves nobody behind', async () =>
   expect(await presence.list(room)).toMatchObject({ count: 0, people: [] });
 });
 
-test('in a crowd, somebody whom another process took out is soon here again by renewing', async () => {
+test.concurrent('in a crowd, somebody whom another process took out is soon here again by renewing', async () => {
   const { keys, open, room, user, userKey } = bare(1);
   await redis.client.hset(keys.room(room), 'title', 'Lobby');
   const [here, elsewhere] = [open(), open()];
@@ -410,7 +411,7 @@ test('in a crowd, somebody whom another process took out is soon here again by r
   expect(await here.list(room)).toMatchObject({ count: 4 });
 });
 
-test('with no process left, all that Redis holds of presence expires', async () => {
+test.concurrent('with no process left, all that Redis holds of presence expires', async () => {
   const { config, servers, url } = await serve();
   const person = await Person.logIn(url);
   await person.send('/api/confirm', { rooms: 'lobby' });
@@ -421,7 +422,7 @@ test('with no process left, all that Redis holds of presence expires', async () 
   await waitFor('no trace', async () => (await traces(config.namespace)).length === 0, 12_000);
 });
 
-test('in a room with more people than are listed, comings and goings aren’t told but for the first and the last, and the count is right', async () => {
+test.concurrent('in a room with more people than are listed, comings and goings aren’t told but for the first and the last, and the count is right', async () => {
   const { url, comings, watching } = await serve({ presenceListed: 3, leaseMs: 20_000 });
   const crowd = await Promise.all(Array.from({ length: 6 }, () => Person.logIn(url)));
   for (const person of crowd) await person.send('/api/confirm', { rooms: 'lobby' });
@@ -441,7 +442,7 @@ test('in a room with more people than are listed, comings and goings aren’t to
   ]);
 });
 
-test('a list of people and what is told after its cursor make the list of any later moment', async () => {
+test.concurrent('a list of people and what is told after its cursor make the list of any later moment', async () => {
   const { url, watching } = await serve({ leaseMs: 20_000 });
   const crowd = await Promise.all(Array.from({ length: 12 }, () => Person.logIn(url)));
   const churn = Promise.all(
@@ -479,7 +480,7 @@ test('a list of people and what is told after its cursor make the list of any la
   }
 });
 
-test('a presence older than half a minute isn’t told by a process that starts, a younger one is', async () => {
+test.concurrent('a presence older than half a minute isn’t told by a process that starts, a younger one is', async () => {
   const { config, watching, url } = await serve({ leaseMs: 60_000 });
   const { cursor } = await watching.history();
   const journal = `${config.namespace}:{0}:journal`;
