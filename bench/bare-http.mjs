@@ -3,13 +3,16 @@
 // best on this road. It answers the part of Throughline's wire that the bench asks. STEP says what a post is in Redis:
 //   xadd     one XADD
 //   append   what Throughline writes: journal, room log, count, pace, by its own script and in its own batches
+// With EXPRESS=1 posts come through Express and its JSON parser, on the server that Throughline makes for it.
 import { createServer } from 'node:http';
+import express from 'express';
 import { Redis } from 'ioredis';
+import { createAppServer } from '../dist/http/app-server.js';
 import { Appender } from '../dist/log/append.js';
 import { Keys } from '../dist/log/keys.js';
 import { messageOf } from './dialects/message.mjs';
 
-const { PORT = '0', REDIS_PORT, STEP } = process.env;
+const { PORT = '0', REDIS_PORT, STEP, EXPRESS } = process.env;
 const LIMITS = { journalEntries: 100_000, roomLogEntries: 10_000, postsPerSecond: 1000, postBurst: 1000 };
 const redis = new Redis(Number(REDIS_PORT), '127.0.0.1', { enableAutoPipelining: true });
 const keys = new Keys('bare');
@@ -43,10 +46,10 @@ const steps = {
 async function answer(req, res, body) {
   const [, , what, room] = req.url.split('/');
   if (room !== undefined) {
-    const id = await steps[STEP](room, /\d+/.exec(req.headers.cookie)[0], JSON.parse(body).text);
+    const id = await steps[STEP](room, /\d+/.exec(req.headers.cookie)[0], body.text);
     return say(res, { id });
   }
-  if (what === 'rooms') await redis.hset(keys.room(`main/${JSON.parse(body).room}`), 'title', 'x');
+  if (what === 'rooms') await redis.hset(keys.room(`main/${body.room}`), 'title', 'x');
   else res.setHeader('Set-Cookie', `bare=${people++}; Path=/`);
   say(res, {});
 }
@@ -82,17 +85,32 @@ async function follow() {
   }
 }
 
-const server = createServer((req, res) => {
-  if (req.method === 'GET') return stream(req, res);
-  let body = '';
-  req.setEncoding('utf8');
-  req.on('data', (chunk) => {
-    body += chunk;
+function bareServer() {
+  return createServer((req, res) => {
+    if (req.method === 'GET') return stream(req, res);
+    let body = '';
+    req.setEncoding('utf8');
+    req.on('data', (chunk) => {
+      body += chunk;
+    });
+    req.on('end', () => {
+      answer(req, res, JSON.parse(body)).catch((error) => res.writeHead(500).end(String(error)));
+    });
   });
-  req.on('end', () => {
-    answer(req, res, body).catch((error) => res.writeHead(500).end(String(error)));
-  });
-});
+}
+
+function expressServer() {
+  const app = express().disable('x-powered-by').disable('etag');
+  app.get('/api/stream', stream);
+  app.post(
+    ['/api/rooms/:room/messages', '/api/rooms', '/api/session'],
+    express.json({ inflate: false }),
+    (req, res) => answer(req, res, req.body),
+  );
+  return createAppServer(app);
+}
+
+const server = EXPRESS ? expressServer() : bareServer();
 
 await redis.hset(keys.room('main/lobby'), 'title', 'x');
 void follow();

@@ -304,6 +304,44 @@ describe('ids grow', () => {
   });
 });
 
+describe('a room knows the last id of its log', () => {
+  const HUGE = '18446744073709551615';
+
+  test('so that the stream needn’t be asked', async () => {
+    const asked = async () =>
+      Number(/cmdstat_xinfo\|stream:calls=(\d+)/.exec(await redis.info('commandstats'))?.[1] ?? 0);
+    const first = await post('a');
+    const before = await asked();
+    const { id } = await post('b');
+    // The journal is.
+    expect((await asked()) - before).toBe(1);
+    expect((await entries(keys.log(ROOM))).at(-1)).toMatchObject({ id, prev: first.id });
+    expect(await redis.hget(keys.room(ROOM), 'last')).toBe(`2 ${id}`);
+  });
+
+  test.each(['', 'x', '1', '1 ', '1 1-', '1 1-x', '1 5-1 ', '2 5-1', '0 5-1'])('but asks it where that is %j', async (last) => {
+    const first = await post('a');
+    await redis.hset(keys.room(ROOM), 'last', last);
+    const { id } = await post('b');
+    expect((await entries(keys.log(ROOM))).at(-1)).toMatchObject({ id, prev: first.id });
+  });
+
+  test('also of one that has vanished: whoever saw less is told of a gap', async () => {
+    const { id } = await post('a');
+    await redis.del(keys.log(ROOM));
+    await post('b');
+    expect(await entries(keys.log(ROOM))).toMatchObject([{ prev: id }]);
+  });
+
+  test('and a log that has used up its ids refuses the post, and nothing is changed', async () => {
+    await post('a');
+    await redis.xadd(keys.log(ROOM), `${HUGE}-${HUGE}`, 'kind', 'x');
+    const before = await everything();
+    expect((await refusal(post('x', CLIENT_ID))).message).toMatch(/used up its ids/);
+    expect(await everything()).toEqual(before);
+  });
+});
+
 describe('the same clientId', () => {
   test('twenty times at once is one message, and all are answered with its id', async () => {
     const clients = Array.from({ length: 4 }, () => new Redis(server.path, { retryStrategy: () => 50 }));

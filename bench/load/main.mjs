@@ -19,6 +19,7 @@ const DIALECTS = {
   'socket.io': SocketIoDialect,
   plain: PlainExpressDialect,
   // They are asked alike.
+  'bare-express': ThroughlineDialect,
   'bare-append': ThroughlineDialect,
   bare: ThroughlineDialect,
 };

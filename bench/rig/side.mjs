@@ -15,8 +15,9 @@ const START = {
   nchan: startNchan,
   'socket.io': startSocketIo,
   plain: startPlainExpress,
-  'bare-append': (options) => startBareHttp(options, 'append'),
-  bare: (options) => startBareHttp(options, 'xadd'),
+  'bare-express': (options) => startBareHttp(options, { STEP: 'append', EXPRESS: '1' }),
+  'bare-append': (options) => startBareHttp(options, { STEP: 'append' }),
+  bare: (options) => startBareHttp(options, { STEP: 'xadd' }),
 };
 
 /** How each side is called in the tables. */
@@ -25,6 +26,7 @@ export const NAMES = {
   nchan: 'nginx + nchan, Redis',
   'socket.io': 'Socket.IO, Redis Streams',
   plain: 'plain Express, Redis',
+  'bare-express': 'bare Express, our append',
   'bare-append': 'bare node:http, our append',
   bare: 'bare node:http, one XADD',
 };

@@ -12,7 +12,7 @@ export async function run(measuring) {
   const readers = rooms * READERS_EACH;
   const timing = { warmMs: measuring.pick(2500, 500), ms: measuring.pick(5000, 1000) };
   for (const store of measuring.stores) {
-    const sides = measuring.among('throughline', 'nchan', 'socket.io', 'bare-append', 'bare');
+    const sides = measuring.among('throughline', 'nchan', 'socket.io', 'bare-express', 'bare-append', 'bare');
     const found = await measuring.inTurn(row, store, sides, { people: readers, rooms }, async (side) => {
       await side.ask('open', { readers });
       const { eventsPerSecond, loadCpu, serverCpu, checked } = await side.ask('saturate', {

@@ -15,7 +15,15 @@ export async function run(measuring) {
     connections: CONNECTIONS,
   };
   for (const store of measuring.stores) {
-    const sides = measuring.among('throughline', 'socket.io', 'nchan', 'plain', 'bare-append', 'bare');
+    const sides = measuring.among(
+      'throughline',
+      'socket.io',
+      'nchan',
+      'plain',
+      'bare-express',
+      'bare-append',
+      'bare',
+    );
     const found = await measuring.inTurn(row, store, sides, { people, rooms }, async (side) => {
       const { postsPerSecond, loadCpu, serverCpu } = await side.ask('postOnly', timing);
       return { postsPerSecond, loadCpu, serverCpu };

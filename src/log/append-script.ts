@@ -9,13 +9,17 @@ end
 `;
 
 /**
- * Lua: `nowMs()`; `lastId(stream)`; and `nextId(…)`, later than the clock and than the last ids given, or nil and the id
- * after which there is none.
+ * Lua: `nowMs()`, the same throughout a script; `lastId(stream)`; and `nextId(a, b)`, later than the last ids given (both
+ * optional) and not before the clock, or nil and the id after which there is none.
  */
 export const LUA_IDS = `
+local clockMs
 local function nowMs()
-  local time = redis.call('TIME')
-  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+  if not clockMs then
+    local time = redis.call('TIME')
+    clockMs = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+  end
+  return clockMs
 end
 
 -- Halves of ids are 64 bits wide, Lua's numbers 53: they are compared as decimals.
@@ -25,6 +29,7 @@ local function isLess(a, b)
 end
 
 local function later(a, b)
+  if a == b then return a end
   local aMs, aSeq = a:match('^(%d+)%-(%d+)$')
   local bMs, bSeq = b:match('^(%d+)%-(%d+)$')
   if aMs == bMs then
@@ -53,14 +58,13 @@ local function lastId(key)
   end
 end
 
-local function nextId(...)
-  local id = string.format('%.0f', nowMs()) .. '-0'
-  for _, last in ipairs({...}) do
-    local next = successor(last)
-    if not next then return nil, last end
-    id = later(id, next)
-  end
-  return id
+local function nextId(a, b)
+  local last = a and b and later(a, b) or a or b
+  local now = string.format('%.0f', nowMs())
+  if not last or isLess(last:match('^%d+'), now) then return now .. '-0' end
+  local next = successor(last)
+  if next then return next end
+  return nil, last
 end
 `;
 
@@ -75,6 +79,10 @@ end
  * deciding comes before its first write, and no write after it can fail, so an entry is never half there. What Redis
  * refuses to a whole script (its memory is full, it is a replica now) it refuses at the first write, hence to all entries.
  * The new id is later than both streams' last ones, even if the clock was set back or one ran ahead.
+ *
+ * The room remembers the last id of its log, since asking the stream costs a third of the script; and the n that it came
+ * with, so that whoever counts on without it is noticed. Should the log be further, it refuses the id, which is the first
+ * write; then the stream is asked.
  */
 export const appendScript = new Script(`
 ${LUA_CORRUPT}${LUA_IDS}
@@ -127,17 +135,19 @@ local function recall(sent, digest)
   return {'known', id}
 end
 
+-- The count, or what is wrong; and the last id of the room's log, where it is known.
 local function nextCount(room)
-  local fields, bad = read('HMGET', room, 'hash', 'n', 'closed')
+  local fields, bad = read('HMGET', room, 'hash', 'n', 'closed', 'last')
   if bad then return nil, bad end
-  local n, isClosed = fields[1], fields[2]
+  local n, isClosed, last = fields[1], fields[2], fields[3]
   if isClosed then return nil, {'closed'} end
   if not n then
     if redis.call('EXISTS', room) == 0 then return nil, {'no_room'} end
     n = '0'
   end
   if not n:match('^%d+$') or #n > 15 then return nil, {'corrupt', room, 'has an n that is no count'} end
-  return string.format('%.0f', tonumber(n) + 1)
+  local known, id = (last or ''):match('^(%d+) (%d+%-%d+)$')
+  return string.format('%.0f', tonumber(n) + 1), nil, known == n and id or nil
 end
 
 -- Read before the first entry that needs them; from then on nobody else writes them.
@@ -148,7 +158,7 @@ local function append(log, room, steady, burst, sent, to, kind, data, digest, pe
   if log then
     refused = perSecond ~= '' and tooFast(steady, burst, perSecond, burstMost) or sent and recall(sent, digest)
     if refused then return refused end
-    count, bad = nextCount(room)
+    count, bad, prev = nextCount(room)
     if bad then return bad end
   end
 
@@ -158,11 +168,21 @@ local function append(log, room, steady, burst, sent, to, kind, data, digest, pe
     before, bad = readLast(journal)
     if bad then return bad end
   end
-  if log then
+  if log and not prev then
     prev, bad = readLast(log)
     if bad then return bad end
   end
-  local id, usedUp = nextId(before, prev or before)
+  local id, usedUp = nextId(before, prev)
+  local function addToLog(run)
+    if not id then return {err = 'no id is left'} end
+    return run('XADD', log, 'MAXLEN', '~', roomLogEntries, id, 'kind', kind, 'prev', prev, 'n', count, 'data', data)
+  end
+  if log and type(addToLog(redis.pcall)) == 'table' then
+    prev, bad = readLast(log)
+    if bad then return bad end
+    id, usedUp = nextId(before, prev)
+    if id then addToLog(redis.call) end
+  end
   if not id then return {'corrupt', journal, 'or the room log has used up its ids: ' .. usedUp} end
 
   if not named then
@@ -172,8 +192,7 @@ local function append(log, room, steady, burst, sent, to, kind, data, digest, pe
   if log then
     redis.call('XADD', journal, 'MAXLEN', '~', journalEntries, id,
       'to', to, 'kind', kind, 'before', before, 'prev', prev, 'n', count, 'data', data)
-    redis.call('XADD', log, 'MAXLEN', '~', roomLogEntries, id, 'kind', kind, 'prev', prev, 'n', count, 'data', data)
-    redis.call('HSET', room, 'n', count)
+    redis.call('HSET', room, 'n', count, 'last', count .. ' ' .. id)
     if sent then redis.call('SET', sent, id .. ' ' .. digest, 'PX', sentLifeMs) end
   else
     redis.call('XADD', journal, 'MAXLEN', '~', journalEntries, id, 'to', to, 'kind', kind, 'before', before, 'data', data)

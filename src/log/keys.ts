@@ -7,7 +7,7 @@
  * tl:{0}:log:<site>/<room>              stream   kind, prev, n, data               durable entries of a room, same ids as the journal
  * tl:{0}:sent:<room>:<user>:<clientId>  string   id, digest of the draft           posts already accepted, 24 h
  * tl:{0}:rooms:<site>                   set      rooms of a site
- * tl:{0}:room:<site>/<room>             hash     title, createdBy, createdAt, n, closed (ms, if it is)
+ * tl:{0}:room:<site>/<room>             hash     title, createdBy, createdAt, n, last (n and id in its log), closed (ms, if it is)
  * tl:{0}:members:<site>/<room>          zset     user -> when the membership lapses (ms; +inf: never)
  * tl:{0}:joined:<user>                  set      rooms the user is a member of
  * tl:{0}:presence:<site>/<room>         zset     user -> end of the latest lease (ms); expires, as the next three do
