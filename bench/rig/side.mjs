@@ -31,6 +31,9 @@ export const NAMES = {
   bare: 'bare node:http, one XADD',
 };
 
+/** What they reach is Node's own limit, which Redis' settings don't move. */
+export const YARDSTICKS = { memory: ['bare-express', 'bare-append', 'bare'], aof: [] };
+
 /** Opens a side, logs people in and makes rooms; then phases of the load can be asked for. */
 export async function openSide(
   name,

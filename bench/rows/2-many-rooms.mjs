@@ -1,5 +1,6 @@
 // A thousand rooms with five readers each, all of them busy.
 import { whole } from '../rig/formats.mjs';
+import { YARDSTICKS } from '../rig/side.mjs';
 
 const READERS_EACH = 5;
 const WINDOW = 256;
@@ -12,7 +13,7 @@ export async function run(measuring) {
   const readers = rooms * READERS_EACH;
   const timing = { warmMs: measuring.pick(2500, 500), ms: measuring.pick(5000, 1000) };
   for (const store of measuring.stores) {
-    const sides = measuring.among('throughline', 'nchan', 'socket.io', 'bare-express', 'bare-append', 'bare');
+    const sides = measuring.among('throughline', 'nchan', 'socket.io', ...YARDSTICKS[store]);
     const found = await measuring.inTurn(row, store, sides, { people: readers, rooms }, async (side) => {
       await side.ask('open', { readers });
       const { eventsPerSecond, loadCpu, serverCpu, checked } = await side.ask('saturate', {

@@ -1,5 +1,6 @@
 // Posts, each in Redis before it is answered, by people with sessions of their own; nobody reads.
 import { whole } from '../rig/formats.mjs';
+import { YARDSTICKS } from '../rig/side.mjs';
 
 const CONNECTIONS = 256;
 
@@ -15,15 +16,7 @@ export async function run(measuring) {
     connections: CONNECTIONS,
   };
   for (const store of measuring.stores) {
-    const sides = measuring.among(
-      'throughline',
-      'socket.io',
-      'nchan',
-      'plain',
-      'bare-express',
-      'bare-append',
-      'bare',
-    );
+    const sides = measuring.among('throughline', 'socket.io', 'nchan', 'plain', ...YARDSTICKS[store]);
     const found = await measuring.inTurn(row, store, sides, { people, rooms }, async (side) => {
       const { postsPerSecond, loadCpu, serverCpu } = await side.ask('postOnly', timing);
       return { postsPerSecond, loadCpu, serverCpu };
