@@ -8,6 +8,8 @@ import { build, transform } from 'esbuild';
 const KB = 1024;
 /** 0.4 KB above 25: who is a guest, a bot or a moderator is said beside each name, and a closed room says so at once. */
 const PAGE_LIMIT_BYTES = 25.4 * KB;
+/** And 0.3 KB: who may say who is logged in, and what a log-out has to wait for. */
+const EMBED_LIMIT_BYTES = 25.7 * KB;
 const CLIENT = { entry: 'src/browser/client.ts', limitBytes: 14.5 * KB };
 
 const bundles = [
@@ -30,7 +32,7 @@ const bundles = [
     entry: 'src/browser/embed/main.ts',
     outfile: 'public/embed.js',
     format: 'iife',
-    limitBytes: PAGE_LIMIT_BYTES,
+    limitBytes: EMBED_LIMIT_BYTES,
   },
   { entry: 'src/browser/widget/main.ts', outfile: 'public/widget.js', format: 'iife', limitBytes: 4 * KB },
   { entry: 'src/browser/doctor/main.ts', outfile: 'public/doctor.js', format: 'iife', limitBytes: 25 * KB },

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Router } from 'express';
 import { pino } from 'pino';
+import { parseRevocation } from './chat/revocation.ts';
 import { MAIN_SITE, parseSiteName, type SiteName } from './chat/sites.ts';
 import { parseUserId } from './chat/users.ts';
 import { type Config, DEFAULTS } from './config.ts';
@@ -38,9 +39,11 @@ export interface Throughline {
   readonly metricsUrl: string | undefined;
   /**
    * Ends at once, on every process, everything that a user has open: call it at a log-out or a ban. With `user` it is the
-   * hook's to refuse the user from then on; else claims made until now are refused. `site` is that of `user`, or `main`.
+   * hook's to refuse the user from then on; else claims made until now are refused. `site` is that of `user`, or `main`;
+   * `at` is when it is by the clock that dates the claims, if that isn't this process', in seconds since 1970 (60 s ahead at
+   * most). Refusal: `invalid_field`.
    */
-  revoke(userId: string, site?: string): Promise<void>;
+  revoke(userId: string, site?: string, at?: number): Promise<void>;
   /** Says `bye` to all readers and leaves Redis; call it before `server.close()`. Safe to call twice. */
   close(): Promise<void>;
 }
@@ -65,7 +68,10 @@ export async function createThroughline({
       if (ownPathOf(req, config) !== undefined) service.upgrade(req, socket, head);
     },
     metricsUrl: service.metricsUrl,
-    revoke: async (userId, of = site ?? MAIN_SITE) => service.revoke(parseSiteName(of), parseUserId(userId)),
+    revoke: async (userId, of = site ?? MAIN_SITE, at = Math.floor(Date.now() / 1000)) => {
+      const atS = parseRevocation({ at }, Date.now() / 1000);
+      await service.revoke(parseSiteName(of), parseUserId(userId), atS);
+    },
     close: async () => {
       service.endReaders();
       await service.close();

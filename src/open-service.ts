@@ -47,7 +47,8 @@ export interface OpenService {
   /** This process' own metrics, also after `close`; undefined where nobody wants them. */
   readonly readOwnMetrics: (() => Promise<Samples>) | undefined;
   /** Ends everything that a user of a site has open, on every process. Refusals: `unavailable`, `unsure`. */
-  revoke(site: SiteName, userId: string): Promise<void>;
+  /** `atS`: when it is by the host's clock, in seconds since 1970. */
+  revoke(site: SiteName, userId: string, atS?: number): Promise<void>;
   /** Ends all readers, with `bye`. */
   endReaders(): void;
   /** Stops the tails and leaves Redis (and stops it, if it is our own). */
@@ -224,7 +225,7 @@ async function compose(
       },
       metricsUrl: metrics?.url,
       readOwnMetrics: metrics?.samples,
-      revoke: async (site, userId) => void (await revokeUser(service, site, userId)),
+      revoke: async (site, userId, atS) => void (await revokeUser(service, site, userId, atS)),
       endReaders: () => {
         for (const { delivery } of shards) delivery.endEveryone('shutting_down', config.byeSpreadMs);
         probes.endAll();

@@ -319,12 +319,15 @@ describe('a room knows the last id of its log', () => {
     expect(await redis.hget(keys.room(ROOM), 'last')).toBe(`2 ${id}`);
   });
 
-  test.each(['', 'x', '1', '1 ', '1 1-', '1 1-x', '1 5-1 ', '2 5-1', '0 5-1'])('but asks it where that is %j', async (last) => {
-    const first = await post('a');
-    await redis.hset(keys.room(ROOM), 'last', last);
-    const { id } = await post('b');
-    expect((await entries(keys.log(ROOM))).at(-1)).toMatchObject({ id, prev: first.id });
-  });
+  test.each(['', 'x', '1', '1 ', '1 1-', '1 1-x', '1 5-1 ', '2 5-1', '0 5-1'])(
+    'but asks it where that is %j',
+    async (last) => {
+      const first = await post('a');
+      await redis.hset(keys.room(ROOM), 'last', last);
+      const { id } = await post('b');
+      expect((await entries(keys.log(ROOM))).at(-1)).toMatchObject({ id, prev: first.id });
+    },
+  );
 
   test('also of one that has vanished: whoever saw less is told of a gap', async () => {
     const { id } = await post('a');

@@ -58,6 +58,7 @@ function verify(whole: string, key: string, site: string, at: number): Claims | 
   const claims = parse(p);
   if (claims === undefined) return 'claims_malformed';
   if (claims.site !== site) return 'claims_wrong_site';
+  if (claims.exp <= claims.iat) return 'claims_malformed';
   if (claims.exp - claims.iat > MAX_LIFE_S) return 'claims_too_long';
   if (claims.iat > at + SKEW_S) return 'claims_early';
   return claims.exp < at - SKEW_S ? 'claims_expired' : claims;

@@ -87,6 +87,8 @@ describe('claims', () => {
     [sign(said({ iat: String(NOW) })), 'claims_malformed', 'iat'],
     [sign(said({ exp: NOW + 0.5 })), 'claims_malformed', 'exp'],
     [sign(said({ exp: undefined })), 'claims_malformed', 'exp'],
+    [sign(said({ iat: NOW + 30, exp: NOW - 30 })), 'claims_malformed', 'exp'],
+    [sign(said({ iat: NOW, exp: NOW })), 'claims_malformed', 'exp'],
     [sign(said({ site: 'shop' })), 'claims_wrong_site', 'site'],
     [sign(said({ site: undefined })), 'claims_malformed', 'site'],
     [sign(said({ exp: NOW + 100_000 })), 'claims_too_long', 'exp'],

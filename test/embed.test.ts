@@ -4,7 +4,7 @@ import { type Browser, type BrowserContext, chromium, type Frame, type Page } fr
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { endOfClaims } from '../src/browser/embed/claims.ts';
 import { isLight } from '../src/browser/embed/colour.ts';
-import { givenIn } from '../src/browser/embed/given.ts';
+import { type GivenTo, givenIn, takeGiven } from '../src/browser/embed/given.ts';
 import { placeOfPath } from '../src/browser/embed/place.ts';
 import { keptCookies } from '../src/browser/embed/session.ts';
 import { nameFor } from '../src/browser/frame-messages.ts';
@@ -45,6 +45,8 @@ beforeAll(async () => {
   const origins = [host.origin, `http://127.0.0.1:${host.port}`];
   const claimKeys = [{ id: 'a', secret: KEY, createdAt: 1 }];
   await sites.put(parseSite({ site: 'shop', origins, claimKeys }));
+  await sites.put(parseSite({ site: 'club', origins, claimKeys }));
+  await sites.put(parseSite({ site: 'foreign', origins: ['https://foreign.example'], claimKeys }));
   await sites.put(parseSite({ site: 'members', origins, guests: 'refused' }));
   server = await startTestServer(config);
   reader = await Person.logIn(server.url, 'Reader', 'shop');
@@ -83,7 +85,7 @@ afterAll(async () => {
 });
 
 /** Claims as a host makes them. */
-const claimsOf = (id: string, name: string) => sign(said({ site: 'shop', id, name }));
+const claimsOf = (id: string, name: string, site = 'shop') => sign(said({ site, id, name }));
 
 interface HostPage {
   readonly head?: string;
@@ -254,6 +256,74 @@ describe('the embed page', () => {
     await farFrame.waitForSelector('#door-alert:has-text("keeps no cookie")');
     expect(await farFrame.isVisible('#allow')).toBe(true);
     expect(await farFrame.isVisible('#door .pop-out')).toBe(true);
+  });
+
+  test.each([true, false])(
+    'asks the browser for its cookie at a click, which says yes: %s',
+    async (isGranted) => {
+      const context = await strict.newContext();
+      contexts.push(context);
+      await context.addInitScript((isGranted) => {
+        document.requestStorageAccess = () =>
+          isGranted ? Promise.resolve() : Promise.reject(new DOMException('no', 'NotAllowedError'));
+      }, isGranted);
+      putPage('/iframe', {
+        body: `<iframe src="${front.url}/embed/shop/lobby" width="400" height="500"></iframe>`,
+      });
+      const page = await context.newPage();
+      await page.goto(`${host.origin}/iframe`);
+      const frame = await frameOf(page);
+      await frame.fill('#name', `Alan, ${isGranted}`);
+      await frame.press('#name', 'Enter');
+      await frame.waitForSelector('#door-alert:has-text("keeps no cookie")');
+      const asked = () => front.urls.filter((url) => url.startsWith('/api/session')).length;
+      const before = asked();
+      await frame.click('#allow');
+      await frame.waitForFunction(
+        () => !document.querySelector('#door-alert')?.textContent?.includes('keeps no cookie'),
+      );
+      // Where it may have one now, it looks whether somebody is logged in; and else leaves the door as it is.
+      expect(asked() - before).toBe(isGranted ? 1 : 0);
+      expect((await frame.textContent('#door-alert')) === '').toBe(isGranted);
+      expect(await frame.isVisible('#name')).toBe(true);
+    },
+  );
+
+  test.each(['a link', 'window.open'])(
+    'logs nobody in by %s of a page that isn’t the site’s',
+    async (how) => {
+      const claims = claimsOf('mallory', 'Mallory', 'foreign');
+      const url = `${front.url}/embed/foreign/lobby`;
+      putPage('/', { body: `<a id="go" href="${url}" target="${claims}">A present</a>` });
+      const { page } = await visit(`${host.origin}/`);
+      const popup = page.waitForEvent('popup');
+      if (how === 'a link') await page.click('#go');
+      else await page.evaluate(([url, claims]) => void open(url, claims), [url, claims] as const);
+      const own = await popup;
+      await own.waitForSelector('#name:visible');
+      expect(await own.evaluate(() => [window.name, window.opener])).toEqual(['', null]);
+      expect(front.exchanges).toEqual({ cookie: 0, token: 0 });
+    },
+  );
+
+  test('keeps what users of different sites write apart, though they have the same id', async () => {
+    const frameIn = (site: string) => ({
+      body: `<iframe src="${front.url}/embed/${site}/lobby" name="${claimsOf('u20', 'Ada', site)}" width="400" height="500"></iframe>`,
+    });
+    putPage('/shop', frameIn('shop'));
+    putPage('/club', frameIn('club'));
+    const near = `http://127.0.0.1:${host.port}`;
+    const { page } = await visit(`${near}/shop`);
+    const written = async () => {
+      const frame = await liveIn(page);
+      await frame.waitForFunction(() => document.querySelector('#text')?.getAttribute('aria-label'));
+      return { frame, text: await frame.inputValue('#text') };
+    };
+    await (await written()).frame.fill('#text', 'for the shop alone');
+    await page.goto(`${near}/club`);
+    expect((await written()).text).toBe('');
+    await page.goto(`${near}/shop`);
+    expect((await written()).text).toBe('for the shop alone');
   });
 
   test('has no door for guests where the site refuses them', async () => {
@@ -434,6 +504,91 @@ describe('the widget', () => {
     expect(events.slice(-2).map(({ user }) => (user as { name: string }).name)).toEqual(['Ada', 'Grace']);
     await page.evaluate(() => Reflect.get(window, 'Throughline').reset());
     await frame.waitForSelector('#door');
+  });
+
+  /** Who is logged in at the site in a page's browser. */
+  const whoIsIn = async (page: Page) =>
+    (
+      (await (await page.context().request.get(`${front.url}/api/session?site=shop`)).json()) as {
+        user: unknown;
+      }
+    ).user;
+  const endings = () => front.urls.filter((url) => url.startsWith('/api/session/end')).length;
+
+  test('asks the host who its user is, whoever was logged in here before', async () => {
+    const near = `http://127.0.0.1:${host.port}`;
+    const answers: [number, string][] = [
+      [200, claimsOf('u22', 'Bob')],
+      [401, ''],
+      [401, ''],
+    ];
+    host.pages.set('/who', (_req, res) => {
+      const [status, body] = answers.shift() ?? [500, ''];
+      res.writeHead(status, { 'Cache-Control': 'no-store' }).end(body);
+    });
+    putPage('/claims', { head: scriptOf({ claims: claimsOf('u21', 'Ada') }) });
+    putPage('/', { head: scriptOf({ 'auth-url': '/who' }) });
+    const { page } = await visit(`${near}/claims`);
+    await bubbleIsThere(page);
+    await liveIn(page);
+    expect(await whoIsIn(page)).toMatchObject({ id: 'u21' });
+    await page.goto(`${near}/`);
+    await bubbleIsThere(page);
+    await open(page);
+    await say(await liveIn(page), 'I am u22');
+    const { events } = await reader.history();
+    expect(events.at(-1)).toMatchObject({ text: 'I am u22', user: { id: 'u22' } });
+    // Logged out at the host.
+    await page.goto(`${near}/`);
+    await bubbleIsThere(page);
+    await open(page);
+    const frame = await frameOf(page);
+    await frame.waitForSelector('#name:visible');
+    expect(await whoIsIn(page)).toBeNull();
+    // A guest is nobody that the host could vouch for.
+    await frame.fill('#name', `Gina ${Date.now()}`);
+    await frame.press('#name', 'Enter');
+    await liveIn(page);
+    await page.goto(`${near}/`);
+    await bubbleIsThere(page);
+    await open(page);
+    await liveIn(page);
+    expect(await whoIsIn(page)).toMatchObject({ guest: true });
+    expect(answers).toEqual([]);
+  });
+
+  test('is logged out by a reset, though a log-in is under way', async () => {
+    front.delayMs = 1500;
+    putPage('/', { head: scriptOf({ claims: claimsOf('u23', 'Ada') }) });
+    const { page } = await visit(`http://127.0.0.1:${host.port}/`);
+    await bubbleIsThere(page);
+    await waitFor('the log-in', () => front.exchanges.cookie === 1);
+    await page.evaluate(() => Reflect.get(window, 'Throughline').reset());
+    await waitFor('the log-out', () => endings() === 1);
+    await (await frameOf(page)).waitForSelector('#name', { state: 'attached' });
+    await waitFor('nobody', async () => (await whoIsIn(page)) === null);
+    expect(front.exchanges).toEqual({ cookie: 1, token: 0 });
+  });
+
+  test('that another page of the browser resets stays out', async () => {
+    putPage('/', { head: scriptOf({ claims: claimsOf('u24', 'Ada') }) });
+    const { page } = await visit(`http://127.0.0.1:${host.port}/`);
+    const other = await page.context().newPage();
+    await other.goto(page.url());
+    for (const tab of [page, other]) {
+      await bubbleIsThere(tab);
+      await open(tab);
+      await liveIn(tab);
+    }
+    expect(front.exchanges.cookie).toBe(2);
+    await page.evaluate(() => Reflect.get(window, 'Throughline').reset());
+    const asked = front.urls.length;
+    await (await frameOf(other)).waitForSelector('#name:visible');
+    // It has looked whether somebody else is logged in by now.
+    await waitFor('a look', () => front.urls.slice(asked).some((url) => url.startsWith('/api/session?')));
+    await (await frameOf(other)).waitForSelector('#name:visible');
+    expect(await whoIsIn(page)).toBeNull();
+    expect(front.exchanges.cookie).toBe(2);
   });
 
   test('keeps what is typed while the room is still being opened', async () => {
@@ -700,6 +855,8 @@ describe('a service that is down', () => {
       if (message.type() === 'error') errors.push(message.text());
     });
     await page.goto(`${host.origin}/`, { waitUntil: 'domcontentloaded' });
+    // The page's own scripts may wait for this.
+    await page.waitForLoadState('load', { timeout: 5000 });
     await waitFor('the frame to be asked for', () => front.urls.some((url) => url.startsWith('/embed/')));
     await page.evaluate(() => Reflect.get(window, 'Throughline').open());
     await expectUntouched(page);
@@ -721,6 +878,27 @@ describe('what is handed over', () => {
     expect(givenIn(nameFor(given))).toEqual(given);
     expect(givenIn('claims=a.b&mode=&x=1')).toEqual({ claims: 'a.b' });
     for (const name of ['', 'chatframe', 'null', '7', '[1]', '{', '%']) expect(givenIn(name)).toEqual({});
+  });
+
+  test('is claims only of a page of the site, or of our own frame', () => {
+    const name = 'claims=a.b&lang=de&';
+    const at = (origin: string) => ({ location: { origin } });
+    const closed = {
+      get location(): never {
+        throw new Error('SecurityError');
+      },
+    };
+    const window = (opener: GivenTo['opener']): GivenTo => {
+      const top = { name, opener, parent: undefined as unknown, ...at('https://chat') };
+      top.parent = top;
+      return top;
+    };
+    for (const opener of [null, closed, at('https://evil')])
+      expect(takeGiven(window(opener))).toEqual({ claims: undefined, lang: 'de' });
+    expect(takeGiven(window(at('https://chat')))).toEqual({ claims: 'a.b', lang: 'de' });
+    const framed = Object.assign(window(null), { parent: {} });
+    expect(takeGiven(framed)).toEqual({ claims: 'a.b', lang: 'de' });
+    expect(framed.name).toBe('');
   });
 
   test('is claims in the host’s answer, bare or in JSON', () => {

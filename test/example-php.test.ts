@@ -1,7 +1,12 @@
+import { execFile } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { type Browser, type BrowserContext, chromium, type Frame, type Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { findProgram } from './proxies/programs.ts';
@@ -17,6 +22,7 @@ const ENDED_WITHIN_MS = 2000;
 /** A second to connect, a second to be answered, and what a busy machine adds. */
 const HELD_AT_MOST_MS = 3000;
 const QUICK_MS = 500;
+const EXAMPLE = join(import.meta.dirname, '../examples/php');
 
 const isMissing = findProgram('php') === undefined && process.env['CI'] !== 'true';
 
@@ -212,6 +218,26 @@ describe.skipIf(isMissing)('a shop in plain PHP', () => {
       service.child.kill('SIGCONT');
     }
     expect(shop.log).toContain("the chat didn't take /api/rooms/lobby/messages");
+  });
+
+  test('doesn’t wait for the end of an answer', async () => {
+    const drips = createServer((_req, res) => {
+      res.writeHead(200).flushHeaders();
+      const timer = setInterval(() => res.write('.'), 100);
+      res.once('close', () => clearInterval(timer));
+    });
+    drips.listen(0, '127.0.0.1');
+    await once(drips, 'listening');
+    try {
+      const script = `require '${EXAMPLE}/throughline.php'; var_dump(throughline_revoke(['id' => 1]));`;
+      const { port } = drips.address() as AddressInfo;
+      const env = { ...process.env, THROUGHLINE_URL: `http://127.0.0.1:${port}`, THROUGHLINE_API_KEY: 'x' };
+      const { stdout } = await promisify(execFile)('php', ['-r', script], { env });
+      expect(stdout).toContain('bool(true)');
+    } finally {
+      drips.closeAllConnections();
+      drips.close();
+    }
   });
 
   test('neither logs nor Referers hold claims, tokens or keys', () => {

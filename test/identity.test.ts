@@ -150,6 +150,30 @@ describe('claims are exchanged', () => {
     expect(await codeOf(await fetch(`${url}/api/rooms`, { headers }))).toBe('no_session');
   });
 
+  test('for a cookie that a frame in another site’s page can keep, over https alone', async () => {
+    const { url } = await serve({ trustProxy: 1 });
+    const framed = async (path: string, scheme: string, Cookie = '') => {
+      const res = await fetch(`${url}/api${path}?framed=1`, {
+        method: 'POST',
+        headers: { 'Content-Type': 'application/json', 'X-Forwarded-Proto': scheme, Cookie },
+        body: JSON.stringify(path === '/session' ? { claims: sign(said()) } : {}),
+      });
+      return res.headers.get('set-cookie') ?? '';
+    };
+    const kept = await framed('/session', 'https');
+    expect(kept).toMatch(/^throughline\.sid=s%3A/);
+    for (const attribute of ['HttpOnly', 'Secure', 'Partitioned', 'SameSite=None'])
+      expect(kept.split('; ')).toContain(attribute);
+    const plain = await framed('/session', 'http');
+    expect(plain.split('; ')).toContain('SameSite=Lax');
+    expect(plain).not.toMatch(/Partitioned|None|Secure/);
+    // Taken back as it was given, or another one would be.
+    const taken = await framed('/session/end', 'https', kept.split(';')[0]);
+    expect(taken).toMatch(/^throughline\.sid=;/);
+    for (const attribute of ['Secure', 'Partitioned', 'SameSite=None'])
+      expect(taken.split('; ')).toContain(attribute);
+  });
+
   test('for a token, right behind which a socket may be confirmed', async () => {
     const { url } = await serve();
     const ada = await Person.byClaims(url, sign(said()), 'main', '1');
@@ -382,6 +406,20 @@ describe('a revoked user', () => {
     await host.revoke('42');
     expect(await codeOf(await ada.get('/api/rooms'))).toBe('no_session');
     expect(await codeOf(await exchange(url, { claims }))).toBe('claims_revoked');
+  });
+
+  test('is revoked with what a clock dated ahead and nobody has shown yet, where the host says what time it is there', async () => {
+    const { config, url } = await serve();
+    const host = await hostOf(config);
+    const iat = nowS() + 40;
+    const claims = sign(said({ iat, exp: iat + 60 }));
+    await host.revoke('42', 'main', iat);
+    expect(await codeOf(await exchange(url, { claims }))).toBe('claims_revoked');
+    for (const at of [nowS() + 120, 1.5, Number.NaN])
+      await expect(host.revoke('42', 'main', at)).rejects.toMatchObject({
+        code: 'invalid_field',
+        details: { field: 'at' },
+      });
   });
 
   test('has no session left that mere asking could keep alive', async () => {

@@ -4,7 +4,9 @@
 <%
   // With claims in it a page must not be kept by a proxy.
   response.setHeader("Cache-Control", "private, no-store");
-  String claims = ThroughlineClaims.of(
-      request.getRemoteUser(), request.getRemoteUser(), System.getenv("THROUGHLINE_KEY"));
+  String user = request.getRemoteUser();
+  String key = System.getenv("THROUGHLINE_KEY");
+  // Nobody is logged in: the chat takes visitors for guests.
+  String claims = user == null || key == null ? "" : ThroughlineClaims.of(user, user, key);
 %>
 <script src="/chat/widget.js" async data-site="main" data-room="lobby" data-claims="<%= claims %>"></script>

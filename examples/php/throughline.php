@@ -39,12 +39,13 @@ function throughline_post(string $room, string $text, string $key): bool
 /** Ends, wherever it is open, the chat of a user who has logged out here. */
 function throughline_revoke(array $user): bool
 {
-    return throughline_ask('/api/users/' . rawurlencode((string) $user['id']) . '/revoke');
+    return throughline_ask('/api/users/' . rawurlencode((string) $user['id']) . '/revoke', ['at' => time()]);
 }
 
 /**
  * Asks the chat as the shop's server. False where it is down or refuses; the shop goes on all the same. Close the session
- * before this: for a second to connect and a second to be answered it holds this worker, and with it whatever is locked.
+ * before this: for a second to connect and a second until the answer begins it holds this worker, and with it whatever is
+ * locked. The answer's body isn't read: it may drip.
  */
 function throughline_ask(string $path, array $fields = [], string $key = ''): bool
 {
@@ -59,10 +60,13 @@ function throughline_ask(string $path, array $fields = [], string $key = ''): bo
         'timeout' => 1,
         'follow_location' => 0,
     ]]);
-    $isDone = @file_get_contents(getenv('THROUGHLINE_URL') . $path, false, $context, 0, 65536) !== false;
-    if (!$isDone) {
+    $answer = @fopen(getenv('THROUGHLINE_URL') . $path, 'r', false, $context);
+    if ($answer === false) {
         error_log("the chat didn't take $path: " . (error_get_last()['message'] ?? 'no answer'));
-    }
 
-    return $isDone;
+        return false;
+    }
+    fclose($answer);
+
+    return true;
 }

@@ -22,7 +22,7 @@ export const MAX_CLAIMS_BYTES = 4096;
 /** From `iat` to `exp`, in seconds. */
 export const MAX_CLAIMS_LIFE_S = 600;
 /** So far the host's clock may be off. */
-const SKEW_S = 60;
+export const SKEW_S = 60;
 const MAX_ROOMS = 200;
 const ALL_ROOMS = '*';
 
@@ -67,6 +67,7 @@ export function parseClaims(json: string, site: SiteName, nowS: number): Claims 
       `The claims are for the site ${said.site.slice(0, 64)}, and this is ${site}.`,
       { field: 'site' },
     );
+  if (exp <= iat) throw new Refusal('claims_malformed', 'exp must be after iat.', { field: 'exp' });
   if (exp - iat > MAX_CLAIMS_LIFE_S)
     throw new Refusal('claims_too_long', `exp may be at most ${MAX_CLAIMS_LIFE_S} seconds after iat.`, {
       field: 'exp',

@@ -1,6 +1,7 @@
 import type { Request, Response } from 'express';
 import { parseClaimsDraft } from '../chat/claims-draft.ts';
 import { Refusal } from '../chat/refusals.ts';
+import { parseRevocation } from '../chat/revocation.ts';
 import { signClaims } from '../chat/sign-claims.ts';
 import { parseUserId } from '../chat/users.ts';
 import { keyOf } from './api-key.ts';
@@ -26,10 +27,11 @@ export function makeToken({ sites }: Service) {
   };
 }
 
-/** `POST /api/users/:id/revoke` with an API key: `{revokedAt}`, in seconds since 1970; see `revokeUser`. Guests too. */
+/** `POST /api/users/:id/revoke {at?}` with an API key: `{revokedAt}`, both in seconds since 1970; see `revokeUser`. Guests too. */
 export function revokeByHost(service: Service) {
   return async (req: Request, res: Response): Promise<void> => {
     const id = parseUserId(req.params['id']);
-    res.json({ revokedAt: await revokeUser(service, keyOf(res).site, id) });
+    const at = parseRevocation(req.body ?? {}, Date.now() / 1000);
+    res.json({ revokedAt: await revokeUser(service, keyOf(res).site, id, at) });
   };
 }

@@ -43,10 +43,14 @@ end
 return 1
 `);
 
-/** KEYS: revoked, user. ARGV: life in ms. It never goes back, and what the host's clock dated ahead is revoked as well. */
+/**
+ * KEYS: revoked, user. ARGV: life in ms; what time it is for the host, in seconds. It never goes back, and what the host's
+ * clock dated ahead is revoked as well.
+ */
 const revokeScript = new Script(`
 local revokedAt = math.max(
   tonumber(redis.call('TIME')[1]),
+  tonumber(ARGV[2]),
   tonumber(redis.call('GET', KEYS[1]) or '0'),
   tonumber((redis.call('GET', KEYS[2]) or ''):match('^%d+') or '0')
 )
@@ -96,10 +100,13 @@ export class KnownUsers {
     await this.#redis.pexpire(this.#keys.user(userKey), this.#lifeMs);
   }
 
-  /** Nothing said until now holds any more. Answers the time from which on it does, in seconds since 1970. */
-  async revoke(userKey: UserKey): Promise<number> {
+  /**
+   * Nothing said until now holds any more, nor until `atS` (seconds since 1970, by the host's clock). Answers the time from
+   * which on it does, in seconds since 1970.
+   */
+  async revoke(userKey: UserKey, atS = 0): Promise<number> {
     const keys = [this.#keys.revoked(userKey), this.#keys.user(userKey)];
-    return Number(await revokeScript.run(this.#redis, keys, [this.#lifeMs]));
+    return Number(await revokeScript.run(this.#redis, keys, [this.#lifeMs, atS]));
   }
 }
 

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { setTimeout as pause } from 'node:timers/promises';
 
 /** What is in front of a service: notes what is asked for, serves built scripts, and fails where it is told to. */
 export interface Front {
@@ -10,6 +11,8 @@ export interface Front {
   readonly urls: string[];
   /** How often claims were exchanged, by whether for a token. */
   readonly exchanges: { cookie: number; token: number };
+  /** Exchanges of claims are answered so much later. */
+  delayMs: number;
   /** Tokens say that they end so long after they were given; undefined: when they do. */
   tokenLifeMs: number | undefined;
   /** Whether the embed page is answered: as it is, never, or by an error. */
@@ -22,10 +25,10 @@ export async function openFront(serviceUrl: string, files: ReadonlyMap<string, s
   const pass = (req: IncomingMessage) =>
     request(new URL(req.url as string, serviceUrl), { method: req.method, headers: req.headers });
   const noteExchange = (req: IncomingMessage, body: Buffer) => {
-    if (!req.url?.startsWith('/api/session') || !body.includes('"claims"')) return false;
-    const isForToken = body.includes('"token"');
-    front.exchanges[isForToken ? 'token' : 'cookie']++;
-    return isForToken;
+    const isExchange = req.url?.startsWith('/api/session') === true && body.includes('"claims"');
+    const isForToken = isExchange && body.includes('"token"');
+    if (isExchange) front.exchanges[isForToken ? 'token' : 'cookie']++;
+    return { isExchange, isForToken };
   };
   const answer = async (req: IncomingMessage, res: ServerResponse) => {
     const { pathname } = new URL(req.url as string, serviceUrl);
@@ -47,9 +50,10 @@ export async function openFront(serviceUrl: string, files: ReadonlyMap<string, s
     const chunks: Buffer[] = [];
     for await (const chunk of req) chunks.push(chunk as Buffer);
     const body = Buffer.concat(chunks);
-    const isForToken = noteExchange(req, body);
+    const { isExchange, isForToken } = noteExchange(req, body);
     const upstream = pass(req);
-    upstream.on('response', (answered) => {
+    upstream.on('response', async (answered) => {
+      if (isExchange && front.delayMs > 0) await pause(front.delayMs);
       if (isForToken && front.tokenLifeMs !== undefined && answered.statusCode === 201)
         return void shorten(answered, res, front.tokenLifeMs);
       res.writeHead(answered.statusCode as number, answered.headers);
@@ -85,6 +89,7 @@ export async function openFront(serviceUrl: string, files: ReadonlyMap<string, s
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     urls: [],
     exchanges: { cookie: 0, token: 0 },
+    delayMs: 0,
     tokenLifeMs: undefined,
     embed: 'up',
     async close() {

@@ -50,6 +50,8 @@ export function openArrival(session: Session, given: Given, host: ArrivalHost) {
   };
   const begin = async () => {
     const mine = ++turn;
+    // Whoever was logged in here before may not be whom the host knows now.
+    if (claims === undefined && mayAsk && !asked) return ask();
     try {
       const user = await insist(
         () => (claims === undefined ? session.whoIsHere() : session.enter({ claims })),
@@ -61,7 +63,6 @@ export function openArrival(session: Session, given: Given, host: ArrivalHost) {
       );
       if (mine !== turn) return;
       if (user) arrive(user);
-      else if (mayAsk && !asked) ask();
       else host.door();
     } catch (error) {
       if (mine !== turn) return;
@@ -85,13 +86,32 @@ export function openArrival(session: Session, given: Given, host: ArrivalHost) {
       claims = given;
       return begin();
     },
-    /** Nobody is vouched for any more. */
-    forget(): void {
+    /** The host vouches for nobody: only a guest may be here. */
+    async unvouched(): Promise<void> {
+      const mine = ++turn;
+      claims = undefined;
+      try {
+        const user = await session.whoIsHere();
+        if (mine !== turn) return;
+        if (user?.guest) return arrive(user);
+        if (user) await session.end();
+        host.door();
+      } catch (error) {
+        if (mine === turn) host.door(error);
+      }
+    },
+    /** The session has ended: what it came from doesn't bring it back, since that may be what its user left by. */
+    lapsed(): Promise<void> {
+      claims = undefined;
+      session.forget();
+      return begin();
+    },
+    /** Nobody is to come in any more by what was said so far. */
+    stop(): void {
       turn++;
       claims = undefined;
       asked = 0;
       clearTimeout(renewal);
-      session.forget();
     },
   };
 }

@@ -12,7 +12,7 @@ import { showOutbox } from '../page/outbox-view.ts';
 import { marksKey } from '../page/read-marks.ts';
 import { codeOf, wordsForCode, wordsForError } from '../page/refusals.ts';
 import { openStatusLine, wordsOf } from '../page/status-line.ts';
-import { type Memory, PREFIX } from '../page/storage.ts';
+import { type Memory, memoryWithin, PREFIX } from '../page/storage.ts';
 import { openMarkup, type Words } from '../page/strings.ts';
 import { rowsOf } from '../page/timeline.ts';
 import { openArrival } from './arrival.ts';
@@ -37,6 +37,9 @@ export function openFrame(base: string, memory: Memory, t: Words, given: Given):
   const bearer = openBearer(typeof WebSocket === 'function' ? WebSocket : undefined);
   const access: Access = { url: base, fetch: bearer.fetch, site: site === 'main' ? '' : `site=${site}&` };
   const session = new Session(access, bearer);
+  /** Users of several sites may have the same id. */
+  const within = site === 'main' ? '' : `${site}/`;
+  const own = memoryWithin(memory, within);
   const isBubble = given.mode === 'bubble';
   let isShown = !isBubble;
   let endedAt = Number.NEGATIVE_INFINITY;
@@ -98,7 +101,7 @@ export function openFrame(base: string, memory: Memory, t: Words, given: Given):
 
   const chat = new Chat(
     () => new OneRoomClient(options),
-    memory,
+    own,
     { tell() {} },
     {
       isWatching: () => isShown && !document.hidden && view.isAtBottom(),
@@ -121,7 +124,7 @@ export function openFrame(base: string, memory: Memory, t: Words, given: Given):
         const isFlapping = performance.now() - endedAt < FLAP_MS;
         endedAt = performance.now();
         // Another tab may have logged in anew, or the host vouches for the user again.
-        if (isEnded && !isFlapping) void arrival.begin();
+        if (isEnded && !isFlapping) void arrival.lapsed();
       },
       failed: (error) => tellFault(say(error)),
     },
@@ -161,16 +164,25 @@ export function openFrame(base: string, memory: Memory, t: Words, given: Given):
     },
   });
 
-  /** Ends the session, and what is kept of its user with it. */
+  /** Ends the session, be it there already or under way, and what is kept of its user with it. */
   const logOut = async (message = '') => {
     const { me } = chat;
-    if (me) await chat.logOut();
-    arrival.forget();
-    if (me && !chat.me) {
-      memory.remove(marksKey(me.id));
-      memory.remove(draftsKey(me.id));
+    arrival.stop();
+    try {
+      if (me) {
+        await session.settled();
+        await chat.logOut();
+      } else await session.end();
+    } catch (error) {
+      return showDoor(say(error));
     }
-    if (!chat.me) showDoor(message);
+    if (chat.me) return;
+    session.forget();
+    if (me) {
+      own.remove(marksKey(me.id));
+      own.remove(draftsKey(me.id));
+    }
+    showDoor(message);
   };
 
   const heed = (message: WidgetTells) => {
@@ -185,7 +197,9 @@ export function openFrame(base: string, memory: Memory, t: Words, given: Given):
       case 'claims':
         return void arrival.vouched(message.claims);
       case 'ended':
-        return void logOut(t('ended'));
+        if (!chat.me) return void arrival.unvouched();
+        // A guest is nobody whom the host could have logged out.
+        return chat.me.guest ? undefined : void logOut(t('ended'));
       case 'reset':
         return void logOut();
       default:
@@ -202,7 +216,7 @@ export function openFrame(base: string, memory: Memory, t: Words, given: Given):
     nearTop: () => void chat.loadOlder(),
     moved: () => chat.noteRead(),
   });
-  const composer = openComposer(memory, words, {
+  const composer = openComposer(own, words, {
     maySend: () => chat.isReady,
     send(text) {
       tellFault('');
@@ -277,7 +291,7 @@ export function openFrame(base: string, memory: Memory, t: Words, given: Given):
   document.addEventListener('visibilitychange', () => chat.noteRead());
   addEventListener('online', () => chat.hurry());
   addEventListener('storage', ({ key }) => {
-    if (!chat.me || !chat.marks || key !== PREFIX + marksKey(chat.me.id)) return;
+    if (!chat.me || !chat.marks || key !== PREFIX + within + marksKey(chat.me.id)) return;
     chat.marks.refresh();
     chat.host.changed('rooms');
   });

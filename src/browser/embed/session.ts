@@ -19,6 +19,7 @@ export class Session {
   readonly #cookies: CookieJar;
   /** When the token ends, in milliseconds since 1970. */
   endsAt: number | undefined;
+  #entering: Promise<unknown> = Promise.resolve();
 
   constructor(access: Access, bearer: Bearer, cookies: CookieJar = document) {
     this.#access = access;
@@ -32,7 +33,25 @@ export class Session {
   }
 
   /** Logs in. Rejects with `Refused`; `no_cookies`: for a guest there would have to be some. */
-  async enter(proof: Proof): Promise<User> {
+  enter(proof: Proof): Promise<User> {
+    const entering = this.#enter(proof);
+    this.#entering = entering.catch(() => {});
+    return entering;
+  }
+
+  /** When no log-in is under way any more: the browser keeps its cookie even if nobody waits for the answer. */
+  settled(): Promise<unknown> {
+    return this.#entering;
+  }
+
+  /** Logs out, whoever is here. Rejects with `Refused`. */
+  async end(): Promise<void> {
+    await this.#entering;
+    await ask(this.#access, '/session/end', { body: {} });
+    this.forget();
+  }
+
+  async #enter(proof: Proof): Promise<User> {
     const kept = this.#bearer.token === undefined ? keptCookies(this.#cookies) : undefined;
     if (kept) {
       const path = kept === 'framed' ? '/session?framed=1' : '/session';

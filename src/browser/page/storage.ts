@@ -42,6 +42,16 @@ export function openMemory(storage: () => Storage = () => localStorage): Memory 
   };
 }
 
+/** The part of a memory whose keys begin so. */
+export function memoryWithin(memory: Memory, start: string): Memory {
+  return {
+    get: (key) => memory.get(start + key),
+    set: (key, value) => memory.set(start + key, value),
+    remove: (key) => memory.remove(start + key),
+    isDenied: memory.isDenied,
+  };
+}
+
 /** Reads JSON that may be missing or spoiled. */
 export function readJson<T extends object>(memory: Memory, key: string): T | undefined {
   try {

@@ -34,6 +34,8 @@ export interface WidgetApi {
 const READY_WITHIN_MS = 20_000;
 const FIRST_RETRY_MS = 30_000;
 const LONGEST_RETRY_MS = 600_000;
+/** A page that loads for longer isn't waited for. */
+const LOADED_WITHIN_MS = 10_000;
 
 /** Opens the widget: it puts the chat into the host page once it has been told by which script, and there is a place for it. */
 export function openWidget(): WidgetApi {
@@ -236,9 +238,11 @@ export function openWidget(): WidgetApi {
       ({ claims } = settings);
       isOpen = toldOpen = settings.mode === 'inline';
       if (settings.isAuthUrlBad) emit('error', { code: 'bad_auth_url' });
-      if (put()) return;
-      if (document.readyState === 'loading') document.addEventListener('DOMContentLoaded', putAtLast);
-      else putAtLast();
+      isDue = true;
+      // A frame that is put before holds back the page's own `load`, for as long as the chat is slow.
+      if (document.readyState === 'complete') return putAtLast();
+      addEventListener('load', putAtLast);
+      timer = setTimeout(put, LOADED_WITHIN_MS);
     },
   };
 }
