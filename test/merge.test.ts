@@ -100,3 +100,9 @@ test('a session that ends in the same batch as a message leaves a cursor before 
   delivery.heard([said, ended]);
   expect(cursor).toBe('e.1-0');
 });
+
+test('what the window keeps of an entry holds no other memory than its own', () => {
+  const frame = newDelivery().window.frameOf(room('a'), { ...entry('2-0'), data: '{"text":"häppy 👋"}' });
+  expect(frame.sse.buffer.byteLength).toBe(frame.sse.length);
+  expect(String(frame.sse)).toContain('"text":"häppy 👋"');
+});

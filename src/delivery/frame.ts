@@ -9,15 +9,23 @@ export class Frame {
   readonly #jsonStart: number;
   readonly #cursorEnd: number;
 
-  /** `cursor`: where a client that has seen this event goes on from; without it the client's own stays. */
-  constructor(kind: string, json: string, options: { cursor?: string; retryMs?: number } = {}) {
-    const { cursor, retryMs } = options;
+  /**
+   * `cursor`: where a client that has seen this event goes on from; without it the client's own stays. `isKept`: it will be
+   * there for long.
+   */
+  constructor(
+    kind: string,
+    json: string,
+    options: { cursor?: string; retryMs?: number; isKept?: boolean } = {},
+  ) {
+    const { cursor, retryMs, isKept } = options;
     const id = cursor === undefined ? '' : `id: ${cursor}\n`;
     const event = kind === 'message' ? '' : `event: ${kind}\n`;
     const retry = retryMs === undefined ? '' : `retry: ${retryMs}\n`;
     const head = `${id}${event}${retry}data: `;
     this.kind = kind;
-    this.sse = Buffer.from(`${head}${json}\n\n`);
+    const text = `${head}${json}\n\n`;
+    this.sse = isKept ? bufferOfItsOwn(text) : Buffer.from(text);
     this.#jsonStart = head.length;
     this.#cursorEnd = Math.max(0, id.length - 1);
   }
@@ -33,4 +41,11 @@ export class Frame {
     const cursor = this.sse.toString('latin1', 'id: '.length, this.#cursorEnd);
     return Buffer.concat([this.json.subarray(0, -1), Buffer.from(`,"cursor":"${cursor}"}`)]);
   }
+}
+
+/** `Buffer.from` cuts small ones out of a pool's 8 KB, all of which stay as long as one of them: among those soon gone, 8 KB each. */
+function bufferOfItsOwn(text: string): Buffer {
+  const bytes = Buffer.allocUnsafeSlow(Buffer.byteLength(text));
+  bytes.write(text);
+  return bytes;
 }
