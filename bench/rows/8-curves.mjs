@@ -7,6 +7,8 @@ import { fileLimit } from '../rig/machine.mjs';
 const OTHER_FILES = 700;
 const WINDOW = 64;
 const STORM_READERS = 500;
+/** Fewer would post faster than the pace that is allowed each. */
+const POSTERS = 4000;
 
 export const row = 8;
 export const title = 'how cost grows';
@@ -64,7 +66,7 @@ async function overReaders(context) {
   const of = await along(
     context,
     measuring.pick([100, 1000, 5000, most], [50, 200]),
-    (readers) => ({ people: readers }),
+    (readers) => ({ people: Math.max(readers, POSTERS) }),
     async (side, readers) => {
       await side.restart();
       await pause(500);
@@ -91,7 +93,7 @@ async function overRooms(context) {
   const of = await along(
     context,
     context.measuring.pick([1, 10, 100, 1000, 10_000], [1, 20]),
-    (rooms) => ({ rooms, people: 2000 }),
+    (rooms) => ({ rooms, people: POSTERS }),
     async (side, rooms) => {
       const start = side.residentKb();
       await side.ask('open', { readers: rooms });
@@ -109,7 +111,7 @@ async function besideQuietRooms(context) {
   const of = await along(
     context,
     measuring.pick([1, 100, 1000, 10_000], [1, 50]),
-    (rooms) => ({ rooms, people: 2000 }),
+    (rooms) => ({ rooms, people: POSTERS }),
     async (side, rooms) => {
       if (rooms > 1) await side.ask('open', { readers: rooms - 1, isQuiet: true });
       await side.ask('open', { readers, room: 0 });
@@ -135,7 +137,7 @@ async function overSizes(context) {
   const of = await along(
     context,
     measuring.pick([50, 200, 1000, 4000], [50, 4000]),
-    (textBytes) => ({ textBytes, people: readers }),
+    (textBytes) => ({ textBytes, people: POSTERS }),
     async (side, textBytes) => {
       await side.ask('open', { readers });
       const { p99 } = await side.ask('offer', calm);
@@ -154,7 +156,7 @@ async function overHistories(context) {
   const of = await along(
     context,
     measuring.pick([100, 1000, 10_000], [10, 500]),
-    () => ({ people: 1000 }),
+    () => ({ people: POSTERS }),
     async (side, messages) => {
       await side.ask('postMany', { count: messages });
       await side.ask('open', { readers });
