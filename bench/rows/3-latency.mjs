@@ -1,7 +1,7 @@
 // A calm room: 10 messages a second to 1,000 readers. Both sides run all the while and are measured in pairs, each going first in turn.
 import { ms, whole } from '../rig/formats.mjs';
 import { median } from '../rig/measuring.mjs';
-import { NAMES } from '../rig/side.mjs';
+import { NAMES, YARDSTICKS } from '../rig/side.mjs';
 
 const PER_SECOND = 10;
 
@@ -15,7 +15,7 @@ export async function run(measuring) {
   for (const store of measuring.stores) {
     const sides = [];
     try {
-      for (const name of measuring.among('throughline', 'nchan', 'plain'))
+      for (const name of measuring.among('throughline', 'nchan', 'plain', ...YARDSTICKS[store]))
         sides.push(await measuring.open(row, name, { store, people: readers }));
       const p50 = Object.fromEntries(sides.map(({ name }) => [name, []]));
       const p99 = Object.fromEntries(sides.map(({ name }) => [name, []]));

@@ -48,18 +48,15 @@ export function openArrival(session: Session, given: Given, host: ArrivalHost) {
     if (endsAt !== undefined && mayAsk) renewal = setTimeout(ask, (endsAt - Date.now()) * RENEW_AFTER);
     host.entered(user);
   };
+  const insistFor = (mine: number, lookUp: () => Promise<User | undefined>) =>
+    insist(lookUp, { isWanted: () => mine === turn, tell: host.state, onWait: host.onWait });
   const begin = async () => {
     const mine = ++turn;
     // Whoever was logged in here before may not be whom the host knows now.
     if (claims === undefined && mayAsk && !asked) return ask();
     try {
-      const user = await insist(
-        () => (claims === undefined ? session.whoIsHere() : session.enter({ claims })),
-        {
-          isWanted: () => mine === turn,
-          tell: host.state,
-          onWait: host.onWait,
-        },
+      const user = await insistFor(mine, () =>
+        claims === undefined ? session.whoIsHere() : session.enter({ claims }),
       );
       if (mine !== turn) return;
       if (user) arrive(user);
@@ -91,7 +88,7 @@ export function openArrival(session: Session, given: Given, host: ArrivalHost) {
       const mine = ++turn;
       claims = undefined;
       try {
-        const user = await session.whoIsHere();
+        const user = await insistFor(mine, () => session.whoIsHere());
         if (mine !== turn) return;
         if (user?.guest) return arrive(user);
         if (user) await session.end();

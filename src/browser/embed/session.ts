@@ -35,7 +35,7 @@ export class Session {
   /** Logs in. Rejects with `Refused`; `no_cookies`: for a guest there would have to be some. */
   enter(proof: Proof): Promise<User> {
     const entering = this.#enter(proof);
-    this.#entering = entering.catch(() => {});
+    this.#entering = Promise.all([this.#entering, entering.catch(() => {})]);
     return entering;
   }
 
