@@ -81,7 +81,7 @@ interface Visit {
   readonly complaints: string[];
 }
 
-/** Opens a page as somebody, with what a host would put into its window's name. */
+/** Opens a page as somebody; or in a window of its own, with what our frame would put into its name. */
 async function visit(
   path: string,
   { as, name = '', ...options }: ContextOptions & { as?: Person; name?: string } = {},
@@ -100,24 +100,31 @@ async function visit(
       : route.fulfill({ body: PICTURE, contentType: 'image/png' }),
   );
   await context.exposeFunction('complain', (what: string) => complaints.push(what));
-  await context.addInitScript((given) => {
-    if (given && window.name === '') window.name = given;
+  await context.addInitScript(() => {
     addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI }) =>
       (globalThis as unknown as { complain(what: string): void }).complain(
         `${violatedDirective} ${blockedURI}`,
       ),
     );
-  }, name);
+  });
   if (as) {
     const [cookie = '', value = ''] = as.cookie.split('=');
     await context.addCookies([{ name: cookie, value, url: server.url }]);
   }
-  const page = await context.newPage();
-  page.on('pageerror', (error) => complaints.push(String(error.stack)));
-  page.on('dialog', (dialog) => {
-    complaints.push(dialog.message());
-    void dialog.dismiss();
+  context.on('page', (page) => {
+    page.on('pageerror', (error) => complaints.push(String(error.stack)));
+    page.on('dialog', (dialog) => {
+      complaints.push(dialog.message());
+      void dialog.dismiss();
+    });
   });
+  const page = await context.newPage();
+  if (name !== '') {
+    await page.goto(`${server.url}/healthz`);
+    const popup = page.waitForEvent('popup');
+    await page.evaluate(([path, name]) => void open(path, name), [path, name] as const);
+    return { page: await popup, context, complaints };
+  }
   // The page without script has a frame that goes on loading.
   await page.goto(server.url + path, { waitUntil: path.startsWith('/plain') ? 'domcontentloaded' : 'load' });
   return { page, context, complaints };
