@@ -9,6 +9,7 @@ import { echoRequest, probePoll, probeStream, takeReport } from './http/doctor.t
 import { letOthersLoad, letSiteFrame, showEmbedPage } from './http/embed-page.ts';
 import { tellHistory } from './http/history.ts';
 import { createHostApi, createKeyOnly } from './http/host-api.ts';
+import { inTurn } from './http/in-turn.ts';
 import { onlyMainSite } from './http/named-site.ts';
 import { checkOrigin } from './http/origin.ts';
 import { tellPeople } from './http/people.ts';
@@ -70,22 +71,21 @@ export function createRouter(service: Service, tellMetrics?: RequestHandler): Ro
 
 function createApi(service: Service): Router {
   const api = express.Router();
-  api.use((_req, res, next) => {
-    res.setHeader('Cache-Control', 'no-store, no-transform');
-    res.setHeader('X-Content-Type-Options', 'nosniff');
-    res.setHeader('Throughline', '1');
-    res.setHeader('Vary', 'Origin');
-    next();
-  });
-  api.use(shareWithSite(service));
+  const share = shareWithSite(service);
   api.use(
-    express.json({ limit: BODY_BYTES, inflate: false }),
-    express.urlencoded({ limit: BODY_BYTES, inflate: false, extended: false }),
+    inTurn(
+      setApiHeaders,
+      share,
+      express.json({ limit: BODY_BYTES, inflate: false }),
+      express.urlencoded({ limit: BODY_BYTES, inflate: false, extended: false }),
+      needBody,
+      // API keys come from servers: there is no page whose origin could be checked.
+      createHostApi(service),
+      // Again: the body may name another site.
+      share,
+      checkOrigin(service),
+    ),
   );
-  // API keys come from servers: there is no page whose origin could be checked.
-  api.use(needBody, createHostApi(service));
-  // Again: the body may name another site.
-  api.use(shareWithSite(service), checkOrigin(service));
 
   // Routes are tried in turn, so those that are asked for all the time come first.
   api
@@ -132,6 +132,14 @@ function createApi(service: Service): Router {
   });
   api.use(refuse(service.log, service.counts));
   return api;
+}
+
+function setApiHeaders(_req: express.Request, res: express.Response, next: express.NextFunction): void {
+  res.setHeader('Cache-Control', 'no-store, no-transform');
+  res.setHeader('X-Content-Type-Options', 'nosniff');
+  res.setHeader('Throughline', '1');
+  res.setHeader('Vary', 'Origin');
+  next();
 }
 
 /** The room without any script. */

@@ -1,12 +1,13 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import express, { type NextFunction, type Request, type Response } from 'express';
+import express, { type NextFunction, type Request, type RequestHandler, type Response } from 'express';
 import session from 'express-session';
 import { pino } from 'pino';
 import request from 'supertest';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Config } from '../src/config.ts';
+import { inTurn } from '../src/http/in-turn.ts';
 import { createThroughline, type ThroughlineOptions } from '../src/library.ts';
 import { withoutCommand } from '../src/log/logger.ts';
 import type { RunningServer } from '../src/server.ts';
@@ -1042,6 +1043,53 @@ describe('mounted in an application that has its own log-in', () => {
     const res = await request(at).get('/talk/api/rooms');
     refused(res, 500, 'internal');
     expect(res.text).not.toContain('secret');
+  });
+});
+
+describe('several handlers as one', () => {
+  const ask = async (...handlers: RequestHandler[]) => {
+    const app = express();
+    const told: unknown[] = [];
+    app.use(inTurn((_req, _res, next) => next(), ...handlers));
+    app.use((_req, res) => void res.json('went on'));
+    app.use((error: unknown, _req: Request, res: Response, _next: NextFunction) => {
+      told.push(error);
+      res.json('failed');
+    });
+    const { body } = await request(app).get('/');
+    return { body, told };
+  };
+
+  test('go on one after the other, also when one takes its time', async () => {
+    const order: number[] = [];
+    const late: RequestHandler = (_req, _res, next) => {
+      order.push(1);
+      setTimeout(next, 5);
+    };
+    const { body } = await ask(late, async (_req, _res, next) => {
+      order.push(2);
+      await undefined;
+      next();
+    });
+    expect({ body, order }).toEqual({ body: 'went on', order: [1, 2] });
+  });
+
+  test('end with the first that answers, throws, rejects or says so', async () => {
+    const never: RequestHandler = () => {
+      throw new Error('must not be called');
+    };
+    expect((await ask((_req, res) => void res.json('answered'), never)).body).toBe('answered');
+    const wrong = new Error('wrong');
+    const failing: RequestHandler[] = [
+      () => {
+        throw wrong;
+      },
+      () => Promise.reject(wrong),
+      (_req, _res, next) => next(wrong),
+    ];
+    for (const handler of failing) {
+      expect(await ask(handler, never)).toEqual({ body: 'failed', told: [wrong] });
+    }
   });
 });
 

@@ -3,8 +3,10 @@ import { type StreamId, ZERO_ID } from '../src/chat/ids.ts';
 import type { RoomKey } from '../src/chat/rooms.ts';
 import { DEFAULTS } from '../src/config.ts';
 import { Delivery } from '../src/delivery/delivery.ts';
+import { Frame } from '../src/delivery/frame.ts';
+import { Hub } from '../src/delivery/hub.ts';
 import { mergePages } from '../src/delivery/merge.ts';
-import type { Sink } from '../src/delivery/reader.ts';
+import type { Reader, Sink } from '../src/delivery/reader.ts';
 import type { JournalEntry } from '../src/log/journal.ts';
 import type { LogReader, RoomPage } from '../src/log/read.ts';
 
@@ -103,6 +105,30 @@ test('a session that ends in the same batch as a message leaves a cursor before 
 
 test('what the window keeps of an entry holds no other memory than its own', () => {
   const frame = newDelivery().window.frameOf(room('a'), { ...entry('2-0'), data: '{"text":"häppy 👋"}' });
-  expect(frame.sse.buffer.byteLength).toBe(frame.sse.length);
+  expect(frame.chunk.buffer.byteLength).toBe(frame.chunk.length);
   expect(String(frame.sse)).toContain('"text":"häppy 👋"');
+});
+
+test('a frame is a chunk as large as it says, its event within it', () => {
+  const frame = new Frame('tröt', '{"text":"häppy 👋"}', { cursor: 'e.1-0', retryMs: 20 });
+  const event = 'id: e.1-0\nevent: tröt\nretry: 20\ndata: {"text":"häppy 👋"}\n\n';
+  expect(String(frame.sse)).toBe(event);
+  expect(frame.length).toBe(Buffer.byteLength(event));
+  expect(String(frame.chunk)).toBe(`${Buffer.byteLength(event).toString(16)}\r\n${event}\r\n`);
+  expect(String(frame.json)).toBe('{"text":"häppy 👋"}');
+  expect(String(frame.jsonWithCursor)).toBe('{"text":"häppy 👋","cursor":"e.1-0"}');
+});
+
+test('those who read one room alone share one list, until nobody reads it', () => {
+  const hub = new Hub();
+  const first = [room('a')];
+  const reader = {} as Reader;
+  hub.enter(reader, ['room:main/a']);
+  expect(hub.listOf(first)).toBe(first);
+  expect(hub.listOf([room('a')])).toBe(first);
+  const several = [room('a'), room('b')];
+  expect(hub.listOf(several)).toBe(several);
+  hub.leave(reader, ['room:main/a']);
+  const later = [room('a')];
+  expect(hub.listOf(later)).toBe(later);
 });

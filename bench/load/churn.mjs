@@ -9,6 +9,8 @@ export async function churn(crowd, { ms, perSecond, messagesPerSecond }) {
   const room = crowd.rooms[0];
   let gone = 0;
   let posted = 0;
+  let refused = 0;
+  const onRefused = () => refused++;
   while (performance.now() - start < ms) {
     const seconds = (performance.now() - start) / 1000;
     while (gone < seconds * perSecond) {
@@ -20,10 +22,10 @@ export async function churn(crowd, { ms, perSecond, messagesPerSecond }) {
     while (posted < seconds * messagesPerSecond) {
       posted++;
       const poster = crowd.freePoster();
-      if (poster) crowd.post(poster, room);
+      if (poster) crowd.post(poster, room, onRefused);
     }
     if (crowd.broken) throw crowd.broken;
     await pause(TICK_MS);
   }
-  return { gone, posted };
+  return { gone, posted, refused };
 }

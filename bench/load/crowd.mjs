@@ -123,8 +123,8 @@ export class Crowd {
     return undefined;
   }
 
-  /** Posts over a free connection. The promise is for the answer; a refusal breaks the run. */
-  async post(poster, room) {
+  /** Posts over a free connection. The promise is for the answer; a refusal breaks the run, unless `onRefused` takes it. */
+  async post(poster, room, onRefused = (error) => this.fail(error.message)) {
     poster.isFree = false;
     const number = ++this.#lastNumber;
     room.posted.push(number);
@@ -134,7 +134,8 @@ export class Crowd {
       poster.isFree = true;
       return answer;
     } catch (error) {
-      this.fail(error.message);
+      poster.isFree = true;
+      onRefused(error);
       return undefined;
     }
   }

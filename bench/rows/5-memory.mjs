@@ -84,15 +84,16 @@ async function soak(measuring, store) {
   const seconds = measuring.soakSeconds;
   const points = [];
   let gone = 0;
+  let refused = 0;
   await measuring.one(row, 'throughline', { store, people: readers }, async (side) => {
     await side.ask('open', { readers });
     const start = performance.now();
     const timer = setInterval(() => {
       points.push([(performance.now() - start) / 1000, side.residentKb() / 1024]);
     }, SAMPLE_MS);
-    ({ gone } = await side.ask('churn', { ms: seconds * 1000, ...CHURN }));
+    ({ gone, refused } = await side.ask('churn', { ms: seconds * 1000, ...CHURN }));
     clearInterval(timer);
-    return { gone, residentMb: points.at(-1)[1] };
+    return { gone, refused, residentMb: points.at(-1)[1] };
   });
   const quarter = (k) =>
     median(
@@ -104,7 +105,7 @@ async function soak(measuring, store) {
   measuring.state({
     row,
     store,
-    label: `${whole(seconds)} s of comings and goings (${whole(gone)} of them, ${whole(readers)} readers at a time): resident memory, last quarter against the second one`,
+    label: `${whole(seconds)} s of comings and goings (${whole(gone)} of them, ${whole(readers)} readers at a time, ${refused} posts refused): resident memory, last quarter against the second one`,
     format: (value) => `${value.toFixed(3)} × (${Math.round(second)} MB → ${Math.round(last)} MB)`,
     ours: last / second,
     limit: `≤ ${FLAT} ×`,

@@ -1,11 +1,15 @@
 /**
- * One event, encoded once: the bytes of its Server-Sent-Events form, within which its JSON stands as a slice.
- * Every reader and every carrier shares them. [spec] WHATWG HTML, 9.2.6 Interpreting an event stream: JSON has no raw
- * line ends, so one `data:` line carries it whole.
+ * One event, encoded once: the bytes of its Server-Sent-Events form, within which its JSON stands as a slice. Every reader
+ * and every carrier shares them. [spec] WHATWG HTML, 9.2.6 Interpreting an event stream: JSON has no raw line ends, so one
+ * `data:` line carries it whole. [spec] RFC 9112, 7.1: around them stands what makes a chunk of them.
  */
 export class Frame {
   readonly kind: string;
-  readonly sse: Buffer;
+  /** The event as one chunk of a chunked body. */
+  readonly chunk: Buffer;
+  /** How many bytes its Server-Sent-Events form has. */
+  readonly length: number;
+  readonly #start: number;
   readonly #jsonStart: number;
   readonly #cursorEnd: number;
 
@@ -23,16 +27,25 @@ export class Frame {
     const event = kind === 'message' ? '' : `event: ${kind}\n`;
     const retry = retryMs === undefined ? '' : `retry: ${retryMs}\n`;
     const head = `${id}${event}${retry}data: `;
+    const headBytes = Buffer.byteLength(head);
     this.kind = kind;
-    const text = `${head}${json}\n\n`;
-    this.sse = isKept ? bufferOfItsOwn(text) : Buffer.from(text);
-    this.#jsonStart = head.length;
+    this.length = headBytes + Buffer.byteLength(json) + 2;
+    const size = this.length.toString(16);
+    const text = `${size}\r\n${head}${json}\n\n\r\n`;
+    this.chunk = isKept ? bufferOfItsOwn(text, size.length + this.length + 4) : Buffer.from(text);
+    this.#start = size.length + 2;
+    this.#jsonStart = this.#start + headBytes;
     this.#cursorEnd = Math.max(0, id.length - 1);
+  }
+
+  /** The event's Server-Sent-Events form. */
+  get sse(): Buffer {
+    return this.chunk.subarray(this.#start, this.#start + this.length);
   }
 
   /** The event's JSON, as polls carry it. */
   get json(): Buffer {
-    return this.sse.subarray(this.#jsonStart, this.sse.length - 2);
+    return this.chunk.subarray(this.#jsonStart, this.#start + this.length - 2);
   }
 
   /** The event's JSON with its cursor as a last field `cursor`, for carriers that have no `id:` beside the data. */
@@ -44,8 +57,8 @@ export class Frame {
 }
 
 /** `Buffer.from` cuts small ones out of a pool's 8 KB, all of which stay as long as one of them: among those soon gone, 8 KB each. */
-function bufferOfItsOwn(text: string): Buffer {
-  const bytes = Buffer.allocUnsafeSlow(Buffer.byteLength(text));
+function bufferOfItsOwn(text: string, length: number): Buffer {
+  const bytes = Buffer.allocUnsafeSlow(length);
   bytes.write(text);
   return bytes;
 }

@@ -1,3 +1,4 @@
+import type { RoomKey } from '../chat/rooms.ts';
 import type { Address } from '../log/keys.ts';
 import type { Reader } from './reader.ts';
 
@@ -5,9 +6,19 @@ import type { Reader } from './reader.ts';
 export class Hub {
   readonly #readers = new Map<Address, Set<Reader>>();
   readonly #everyone = new Set<Reader>();
+  readonly #lists = new Map<Address, readonly RoomKey[]>();
 
   get size(): number {
     return this.#everyone.size;
+  }
+
+  /** The same list for all who read one room alone: to tell thousands must not touch a copy for each. */
+  listOf(rooms: readonly RoomKey[]): readonly RoomKey[] {
+    if (rooms.length !== 1) return rooms;
+    const address: Address = `room:${rooms[0] as RoomKey}`;
+    const known = this.#lists.get(address);
+    if (known === undefined) this.#lists.set(address, rooms);
+    return known ?? rooms;
   }
 
   enter(reader: Reader, addresses: readonly Address[]): void {
@@ -27,7 +38,9 @@ export class Hub {
     for (const address of addresses) {
       const readers = this.#readers.get(address);
       readers?.delete(reader);
-      if (readers?.size === 0) this.#readers.delete(address);
+      if (readers?.size !== 0) continue;
+      this.#readers.delete(address);
+      this.#lists.delete(address);
     }
   }
 

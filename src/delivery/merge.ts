@@ -50,11 +50,11 @@ export function mergePages(
   for (const { id, frame } of told) {
     if (compareIds(id, upTo) > 0) break;
     const encoded = frame();
-    if (frames.length > 0 && id !== reached && bytes + encoded.sse.length > maxBytes) {
+    if (frames.length > 0 && id !== reached && bytes + encoded.length > maxBytes) {
       return new Run(frames, reached);
     }
     frames.push(encoded);
-    bytes += encoded.sse.length;
+    bytes += encoded.length;
     reached = id;
   }
   return new Run(frames, upTo);

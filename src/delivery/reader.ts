@@ -87,8 +87,8 @@ export class Reader {
 
   constructor(around: Surroundings, { rooms, addresses, sink, isAllowed }: ReaderOptions) {
     this.#around = around;
-    this.#rooms = rooms;
-    this.#addresses = [...rooms.map((room): Address => `room:${room}`), ...addresses];
+    this.#rooms = around.hub.listOf(rooms);
+    this.#addresses = [...this.#rooms.map((room): Address => `room:${room}`), ...addresses];
     this.#sink = sink;
     this.#isAllowed = isAllowed;
     around.hub.enter(this, this.#addresses);

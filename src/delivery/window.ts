@@ -90,6 +90,7 @@ export class Window {
   #epoch = '';
   #start: StreamId = ZERO_ID;
   #end: StreamId = ZERO_ID;
+  #reached: StreamId | undefined;
 
   constructor(bounds: Bounds) {
     this.#bounds = bounds;
@@ -126,6 +127,7 @@ export class Window {
     this.#bytes = 0;
     this.#epoch = epoch;
     this.#start = this.#end = start;
+    this.#reached = undefined;
     // Only here are an entry's id and this machine's clock compared: when it was read says nothing of its age.
     for (const entry of entries) this.push(entry, Math.max(0, Date.now() - idTime(entry.id)));
     this.#end = last;
@@ -134,7 +136,7 @@ export class Window {
   push(entry: JournalEntry, ageMs = 0): void {
     const room = entry.to.startsWith('room:') ? (entry.to.slice('room:'.length) as RoomKey) : undefined;
     const frame = room === undefined ? undefined : this.frameOf(room, entry);
-    const bytes = ITEM_OVERHEAD_BYTES + (frame?.sse.length ?? 0);
+    const bytes = ITEM_OVERHEAD_BYTES + (frame?.length ?? 0);
     const freshUntil = isTransient(entry) ? performance.now() - ageMs + FRESH_MS : Number.POSITIVE_INFINITY;
     const item = { position: ++this.#position, id: entry.id, room, frame, bytes, freshUntil };
     this.#all.push(item);
@@ -157,6 +159,7 @@ export class Window {
     if (item === undefined) return;
     this.#bytes -= item.bytes;
     this.#start = item.id;
+    this.#reached = undefined;
     if (item.room === undefined) return;
     const lane = this.#lanes.get(item.room);
     lane?.shift();
@@ -173,7 +176,10 @@ export class Window {
 
   /** Whether all after `id`, up to the window's end, is in the window. */
   reachesBackTo(id: StreamId): boolean {
-    return compareIds(id, this.#start) >= 0;
+    if (id === this.#reached) return true;
+    const reaches = compareIds(id, this.#start) >= 0;
+    if (reaches) this.#reached = id;
+    return reaches;
   }
 
   /** Whether this very id is one that the window knows of: then Redis needn't be asked about it. */
@@ -194,16 +200,15 @@ export class Window {
    */
   read(from: number, rooms: readonly RoomKey[], maxBytes: number): Read {
     const only = rooms.length === 1 ? this.#lanes.get(rooms[0] as RoomKey) : undefined;
-    const now = performance.now();
     const shared = only?.runs.find(
       (known) =>
         known.from === from &&
         known.to === this.#position &&
         known.maxBytes === maxBytes &&
-        known.freshUntil > now,
+        (known.freshUntil === Number.POSITIVE_INFINITY || known.freshUntil > performance.now()),
     );
     if (shared !== undefined) return shared;
-    const read = this.#merge(from, rooms, maxBytes, now);
+    const read = this.#merge(from, rooms, maxBytes, performance.now());
     if (only !== undefined && read.run.frames.length > 0)
       this.#share(only, { from, to: this.#position, maxBytes, ...read });
     return read;
@@ -239,11 +244,11 @@ export class Window {
         return { run: new Run(frames, this.#end), position: this.#position, freshUntil };
       next.index++;
       if (item.freshUntil <= now) continue;
-      if (last !== undefined && bytes + item.frame.sse.length > maxBytes) {
+      if (last !== undefined && bytes + item.frame.length > maxBytes) {
         return { run: new Run(frames, last.id), position: last.position, freshUntil };
       }
       frames.push(item.frame);
-      bytes += item.frame.sse.length;
+      bytes += item.frame.length;
       last = item;
       freshUntil = Math.min(freshUntil, item.freshUntil);
     }

@@ -1,4 +1,4 @@
-import type { NextFunction, Request, RequestHandler, Response } from 'express';
+import type { Request, RequestHandler, Response } from 'express';
 import type { ApiKey, Scope } from '../chat/api-keys.ts';
 import { Refusal } from '../chat/refusals.ts';
 import { keyUser } from '../chat/users.ts';
@@ -10,13 +10,15 @@ import type { Service } from './service.ts';
 
 const KEY = 'throughlineKey';
 
-/**
- * Lets requests that carry an API key go on within this router, paced, and all others past it. Refusals:
- * `api_key_unknown`, `too_fast`, `no_site`, `unavailable`.
- */
-export function onlyWithKey({ apiKeys, apiKeyPace, sites }: Service): RequestHandler {
-  const letIn = async (text: string, req: Request, res: Response, next: NextFunction): Promise<void> => {
-    const key = await whenReachable(apiKeys.find(text));
+/** Whether a request carries what may be an API key. */
+export function carriesKey(req: Request): boolean {
+  return apiKeyOf(req) !== undefined;
+}
+
+/** Lets requests in that carry an API key, paced. Refusals: `api_key_unknown`, `too_fast`, `no_site`, `unavailable`. */
+export function letInByKey({ apiKeys, apiKeyPace, sites }: Service): RequestHandler {
+  return async (req, res, next) => {
+    const key = await whenReachable(apiKeys.find(apiKeyOf(req) ?? ''));
     if (key === undefined) throw unknownKey('There is no such API key, or it was revoked.');
     await apiKeyPace.count(`${key.site}/key:${key.id}`);
     const site = namedSiteOf(req) ?? key.site;
@@ -25,10 +27,6 @@ export function onlyWithKey({ apiKeys, apiKeyPace, sites }: Service): RequestHan
     await whenReachable(sites.mustGet(site));
     res.locals[KEY] = key;
     next();
-  };
-  return (req, res, next) => {
-    const text = apiKeyOf(req);
-    return text === undefined ? next('router') : letIn(text, req, res, next);
   };
 }
 
@@ -42,7 +40,7 @@ export function needScope(scope: Scope): RequestHandler {
 }
 
 /** For what API keys alone may ask. Refusal: `api_key_unknown`. */
-export function refuseWithoutKey(_req: Request, _res: Response, _next: NextFunction): void {
+export function refuseWithoutKey(_req: Request, _res: Response): void {
   throw unknownKey('Send an API key: Authorization: Bearer tlk_…');
 }
 

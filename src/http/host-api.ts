@@ -1,6 +1,6 @@
-import express, { type Router } from 'express';
+import express, { type RequestHandler, type Router } from 'express';
 import { Refusal } from '../chat/refusals.ts';
-import { KeyAuthority, needScope, onlyWithKey, refuseWithoutKey } from './api-key.ts';
+import { carriesKey, KeyAuthority, letInByKey, needScope, refuseWithoutKey } from './api-key.ts';
 import { tellHistory } from './history.ts';
 import { closeRoom, createRoomByHost, setMembers } from './host-rooms.ts';
 import { makeToken, revokeByHost } from './host-users.ts';
@@ -10,10 +10,10 @@ import type { Service } from './service.ts';
 import { stream } from './stream.ts';
 
 /** The routes for a host's own server. Requests without an API key pass it by. */
-export function createHostApi(service: Service): Router {
+export function createHostApi(service: Service): RequestHandler {
   const api = express.Router();
   const asKey: Service = { ...service, authority: new KeyAuthority(service.apiKeys) };
-  api.use(onlyWithKey(service));
+  api.use(letInByKey(service));
   api.get('/rooms', needScope('history'), listRooms(asKey));
   api.post('/rooms', needScope('rooms'), createRoomByHost(service));
   api.get('/rooms/:room', needScope('history'), tellRoom(asKey));
@@ -27,7 +27,7 @@ export function createHostApi(service: Service): Router {
   api.use(() => {
     throw new Refusal('not_found', 'There is no such route for API keys.');
   });
-  return api;
+  return (req, res, next) => (carriesKey(req) ? api(req, res, next) : next());
 }
 
 /** Says to whoever comes without an API key that these want one. */
