@@ -1,9 +1,12 @@
 // A calm room: 10 messages a second to 1,000 readers. Both sides run all the while and are measured in pairs, each going first in turn.
+import { setTimeout as pause } from 'node:timers/promises';
 import { ms, whole } from '../rig/formats.mjs';
 import { median } from '../rig/measuring.mjs';
 import { NAMES, YARDSTICKS } from '../rig/side.mjs';
 
 const PER_SECOND = 10;
+/** Whoever comes is told filler and a heartbeat within half a second, once in a stream's life: that room isn't calm yet. */
+const SETTLE_MS = 1000;
 
 export const row = 3;
 export const title = 'latency in a calm room';
@@ -22,6 +25,7 @@ export async function run(measuring) {
       for (let pair = 0; pair <= pairs; pair++) {
         for (const side of pair % 2 === 0 ? sides : [...sides].reverse()) {
           await side.ask('open', { readers });
+          await pause(SETTLE_MS);
           const found = await side.ask('offer', {
             perSecond: PER_SECOND,
             count,

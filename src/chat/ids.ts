@@ -17,9 +17,9 @@ const SHAPE = /^(0|[1-9]\d{0,19})-(0|[1-9]\d{0,19})$/;
 
 /** Reads a complete stream id, or answers undefined for anything else. */
 export function parseStreamId(text: string): StreamId | undefined {
-  const match = SHAPE.exec(text);
-  if (!match?.[1] || !match[2]) return undefined;
-  const fits = [match[1], match[2]].every((half) => half.length < 20 || BigInt(half) <= MAX_HALF);
+  if (!SHAPE.test(text)) return undefined;
+  // Only a half of 20 digits can be too large: most ids are shorter as a whole.
+  const fits = text.length <= 20 || text.split('-').every((half) => BigInt(half) <= MAX_HALF);
   return fits ? (text as StreamId) : undefined;
 }
 

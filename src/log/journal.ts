@@ -25,34 +25,51 @@ type RawEntry = [id: string, fields: string[]];
 const FILL_PAGE_ENTRIES = 500;
 
 /** Reads an entry of the journal or of a room log as Redis gives it. */
-export function loggedEntry([id, fields]: RawEntry): LoggedEntry {
-  return entryOf(id, fieldsOf(fields));
-}
-
-function entryOf(id: string, field: ReadonlyMap<string, string>): LoggedEntry {
-  return {
-    id: streamId(id),
-    kind: field.get('kind') ?? 'unknown',
-    prev: streamId(field.get('prev') ?? ZERO_ID),
-    n: Number(field.get('n') ?? 0),
-    data: field.get('data') ?? '{}',
-  };
+export function loggedEntry(raw: RawEntry): LoggedEntry {
+  const { id, kind, prev, n, data } = journalEntry(raw);
+  return { id, kind, prev, n, data };
 }
 
 /** Reads an entry of the journal as Redis gives it. */
 export function journalEntry([id, fields]: RawEntry): JournalEntry {
-  const field = fieldsOf(fields);
+  let to = 'room:';
+  let kind = 'unknown';
+  let prev: string = ZERO_ID;
+  let before: string = ZERO_ID;
+  let n = 0;
+  let data = '{}';
+  for (let i = 0; i + 1 < fields.length; i += 2) {
+    const value = fields[i + 1] as string;
+    switch (fields[i]) {
+      case 'to':
+        to = value;
+        break;
+      case 'kind':
+        kind = value;
+        break;
+      case 'prev':
+        prev = value;
+        break;
+      case 'before':
+        before = value;
+        break;
+      case 'n':
+        n = Number(value);
+        break;
+      case 'data':
+        data = value;
+        break;
+    }
+  }
   return {
-    ...entryOf(id, field),
-    to: (field.get('to') ?? 'room:') as Address,
-    before: streamId(field.get('before') ?? ZERO_ID),
+    id: streamId(id),
+    kind,
+    prev: streamId(prev),
+    n,
+    data,
+    to: to as Address,
+    before: streamId(before),
   };
-}
-
-function fieldsOf(fields: readonly string[]): Map<string, string> {
-  const map = new Map<string, string>();
-  for (let i = 0; i + 1 < fields.length; i += 2) map.set(fields[i] as string, fields[i + 1] as string);
-  return map;
 }
 
 /** A stream's last-generated id and oldest entry, from XINFO STREAM's answer; both absent for a stream that isn't there. */
