@@ -1,6 +1,6 @@
 import pLimit from 'p-limit';
 import type { PresenceEntry } from '../chat/entries.ts';
-import { idTime, type StreamId } from '../chat/ids.ts';
+import { idTime, type StreamId, ZERO_ID } from '../chat/ids.ts';
 import type { RoomKey } from '../chat/rooms.ts';
 import type { User } from '../chat/users.ts';
 import type { JournalEnd, JournalEntry } from '../log/journal.ts';
@@ -10,7 +10,7 @@ import type { RefillReason, TailListener } from '../log/tail.ts';
 import { refusalOf } from '../log/unreachable.ts';
 import { type Counts, newCounts } from './counts.ts';
 import { Hub } from './hub.ts';
-import { type Ending, type Permission, Reader, type Sink, type Surroundings } from './reader.ts';
+import { type Ending, type Permission, type Place, Reader, type Sink, type Surroundings } from './reader.ts';
 import { Window } from './window.ts';
 
 interface DeliveryOptions {
@@ -42,6 +42,13 @@ export interface Subscription {
  */
 const READERS_A_TURN = 1024;
 
+/** What is to be told in one round: to whom, where the window ended before it, and when its oldest was appended. */
+interface News {
+  readonly to: Set<Address>;
+  readonly after: Place;
+  readonly since: number;
+}
+
 /** Brings what the journal says to the readers of this process. Knows nothing of how bytes travel. */
 export class Delivery implements TailListener, Surroundings {
   readonly window: Window;
@@ -51,13 +58,18 @@ export class Delivery implements TailListener, Surroundings {
   readonly #log: LogReader;
   readonly #limit: ReturnType<typeof pLimit>;
   readonly #events: DeliveryEvents;
+  /** Where those who are level stand. */
+  #level: Place = { position: 0, id: ZERO_ID };
+  /** Those who have still to be told the news of the round under way, and when its oldest was appended, by Redis' clock. */
   #due: Reader[] = [];
-  /** Of those due: how many by the same news, and when its oldest was appended, by Redis' clock. */
-  #news: { readonly at: number; readers: number }[] = [];
+  #dueSince = 0;
+  #isTurnComing = false;
+  /** What was heard since that round began. */
+  #news: News | undefined;
   #lagMs = 0;
   #farewell: (() => Ending) | undefined;
   suspectRollback: () => void = () => {};
-  /** Told once a turn: milliseconds from the append of its oldest news until all its readers were written to. */
+  /** Told once a turn: milliseconds from the append of the round’s oldest news until the turn’s readers were written to. */
   toldTurn: (latencyMs: number) => void = () => {};
   /** Told of everybody who came to a room, or is no longer there. */
   heardPresence: (room: RoomKey, user: User, isHere: boolean) => void = () => {};
@@ -95,53 +107,57 @@ export class Delivery implements TailListener, Surroundings {
     }
   }
 
+  get level(): Place {
+    return this.#level;
+  }
+
   /**
-   * The window takes the entries in, and every reader of the rooms they are for is due at once; telling them takes
-   * turns with the rest of the process, so that what arrives meanwhile goes out with the same write.
+   * The window takes the entries in, and the readers of the rooms they are for are told in rounds, which take turns with
+   * the rest of the process: what arrives meanwhile goes out with the same write. Nobody is touched before its turn.
    */
   heard(entries: readonly JournalEntry[]): void {
-    const { position, end } = this.window;
+    const after = this.#end;
     if (entries.length > 0) this.#lagMs = sinceAppend((entries.at(-1) as JournalEntry).id);
-    const addresses = new Set<Address>();
     this.#endSessions(entries);
     for (const entry of entries) {
       if (entry.kind === 'presence') this.#hearPresence(entry);
       this.window.push(entry);
-      addresses.add(entry.to);
+      if (this.hub.isEmpty(entry.to)) continue;
+      this.#news ??= { to: new Set(), after, since: idTime(entry.id) };
+      this.#news.to.add(entry.to);
     }
-    const due = this.#due.length;
-    for (const address of addresses) {
-      for (const reader of this.hub.at(address)) {
-        if (reader.wake(position, end)) this.#due.push(reader);
-      }
-    }
-    const woken = this.#due.length - due;
-    if (woken === 0) return;
-    this.#news.push({ at: idTime((entries[0] as JournalEntry).id), readers: woken });
-    if (due === 0) setImmediate(this.#tellDue);
+    if (this.#due.length > 0) return;
+    if (this.#news === undefined) this.#level = this.#end;
+    else this.#beginRound(this.#news);
   }
 
-  /** Advances the readers that are due, some each turn of the event loop, each up to the window's end as it is then. */
+  get #end(): Place {
+    return { position: this.window.position, id: this.window.end };
+  }
+
+  #beginRound({ to, after, since }: News): void {
+    this.#news = undefined;
+    this.#level = after;
+    this.#dueSince = since;
+    for (const address of to) for (const reader of this.hub.at(address)) this.#due.push(reader);
+    this.#takeTurn();
+  }
+
+  #takeTurn(): void {
+    if (!this.#isTurnComing) setImmediate(this.#tellDue);
+    this.#isTurnComing = true;
+  }
+
+  /** Tells readers that are due, some each turn of the event loop, each up to the window's end as it is then. */
   readonly #tellDue = (): void => {
-    const turn = this.#due.splice(0, READERS_A_TURN);
-    this.#each(turn, (reader) => reader.advance());
-    this.#measure(turn.length);
-    if (this.#due.length > 0) setImmediate(this.#tellDue);
+    this.#isTurnComing = false;
+    if (this.#due.length === 0) return;
+    this.#each(this.#due.splice(0, READERS_A_TURN), (reader) => reader.hear());
+    this.toldTurn(Math.max(0, Date.now() - this.#dueSince));
+    if (this.#due.length > 0) this.#takeTurn();
+    else if (this.#news !== undefined) this.#beginRound(this.#news);
+    else this.#level = this.#end;
   };
-
-  /** Once a turn and not for each reader, so that it costs nothing. */
-  #measure(told: number): void {
-    const at = this.#news[0]?.at;
-    for (let left = told; left > 0; ) {
-      const news = this.#news[0];
-      if (news === undefined) break;
-      const taken = Math.min(left, news.readers);
-      news.readers -= taken;
-      left -= taken;
-      if (news.readers === 0) this.#news.shift();
-    }
-    if (at !== undefined) this.toldTurn(Math.max(0, Date.now() - at));
-  }
 
   /** How old the newest entry was when it was heard, in milliseconds between Redis' clock and this machine's. */
   get lagMs(): number {
@@ -149,13 +165,17 @@ export class Delivery implements TailListener, Surroundings {
   }
 
   refilled(end: JournalEnd, reason: RefillReason): void {
-    const before = { epoch: this.window.epoch, end: this.window.end };
+    const before = { epoch: this.window.epoch, level: this.#level.id };
     this.window.refill(end);
+    // Each reader goes on by itself from where it stood.
+    this.#due = [];
+    this.#news = undefined;
+    this.#level = this.#end;
     this.counts.refills[reason]++;
     this.heardSessionEnd();
     this.#events.refilled(reason);
     this.#endSessions(end.entries, true);
-    this.#each([...this.hub.everyone()], (reader) => reader.refilled(reason, before.epoch, before.end));
+    this.#each([...this.hub.everyone()], (reader) => reader.refilled(reason, before.epoch, before.level));
   }
 
   #hearPresence({ to, data }: JournalEntry): void {

@@ -36,9 +36,17 @@ export interface Sink {
   end(ending: Ending | undefined): void;
 }
 
+/** A place in the journal: a position in the window, and the id of the last entry before it. */
+export interface Place {
+  readonly position: number;
+  readonly id: StreamId;
+}
+
 /** What readers share: the window, the hub, and the way to the room logs. */
 export interface Surroundings {
   readonly window: Window;
+  /** Up to here every reader that is level has been told: at the window's end, but for news that is being told. */
+  readonly level: Place;
   readonly hub: Hub;
   readonly counts: Counts;
   /** Reads the rooms' logs in `(after, end]`, at most `limit` entries of each. */
@@ -65,7 +73,7 @@ const RETRY_MS = 250;
  * One subscriber: a cursor, not a queue. What follows the cursor is read from the window if that reaches back so far,
  * else from the room logs; `advance` goes on until the sink is full or all has been told.
  *
- * A reader that is level need not be touched by what isn't for its rooms: everything up to the window's end counts as
+ * A reader that is level need not be touched by what isn't for its rooms: everything up to where all are level counts as
  * told. It ends by `end`, once, whoever calls it: a signal and listener of its own would cost each of thousands 1 KB.
  */
 export class Reader {
@@ -121,8 +129,8 @@ export class Reader {
   /** Where its client may go on from. */
   get cursor(): string {
     if (this.#owedGap !== undefined) return this.#owedGap;
-    const { epoch, end } = this.#around.window;
-    return formatCursor(epoch, this.#isLevel ? laterId(this.#cursor, end) : this.#cursor);
+    const { window, level } = this.#around;
+    return formatCursor(window.epoch, this.#isLevel ? laterId(this.#cursor, level.id) : this.#cursor);
   }
 
   /** Adds an address that was only found out after entering. */
@@ -161,16 +169,17 @@ export class Reader {
     this.advance();
   }
 
-  /**
-   * There is news for one of its rooms; before it the window ended at this place. Answers whether it must now be
-   * advanced: one that wasn't level goes on by itself, and tells this news as well.
-   */
-  wake(position: number, id: StreamId): boolean {
-    if (!this.#isLevel) return false;
+  /** There is news for one of its rooms, unless it had that already. One that isn't level goes on by itself. */
+  hear(): void {
+    if (!this.#isLevel) return;
+    const { window, level } = this.#around;
+    if (this.#position < level.position) {
+      this.#position = level.position;
+      this.#cursor = this.#isAhead ? laterId(this.#cursor, level.id) : level.id;
+    }
+    if (this.#position === window.position) return;
     this.#isLevel = false;
-    this.#position = position;
-    this.#cursor = this.#isAhead ? laterId(this.#cursor, id) : id;
-    return true;
+    this.advance();
   }
 
   /** Tells what there is until the sink is full or all has been told. */
@@ -190,13 +199,13 @@ export class Reader {
     }
   }
 
-  /** The window was filled anew; before that it ended at `oldEnd` of the history `oldEpoch`. */
-  refilled(reason: RefillReason, oldEpoch: string, oldEnd: StreamId): void {
+  /** The window was filled anew; before that all who were level stood at `oldLevel` of the history `oldEpoch`. */
+  refilled(reason: RefillReason, oldEpoch: string, oldLevel: StreamId): void {
     this.#generation++;
     if (this.#ended) return;
     if (reason === 'outrun') this.authoriseAgain();
     if (!this.#hasBegun) return;
-    if (this.#isLevel) this.#cursor = laterId(this.#cursor, oldEnd);
+    if (this.#isLevel) this.#cursor = laterId(this.#cursor, oldLevel);
     this.#isLevel = false;
     this.#isReading = false;
     if (reason === 'rollback') this.#owedGap ??= formatCursor(oldEpoch, this.#cursor);

@@ -87,7 +87,7 @@ export class SessionAuthority implements Authority, Bearers {
     const bearer = bearerOf(req);
     // Whoever shows a token is nobody else, whatever the cookie says.
     if (bearer !== undefined) return this.withToken({ site, ...NOBODY }, bearer);
-    const cookie = parseCookie(req.get('cookie') ?? '')[cookieNameOf(site)];
+    const cookie = parseCookie(req.headers.cookie ?? '')[cookieNameOf(site)];
     const known = cookie === undefined ? NOBODY : (this.#tickets.get(cookie) ?? this.#verify(cookie));
     return { site, ...known };
   }

@@ -1,0 +1,135 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import { type StreamId, ZERO_ID } from '../src/chat/ids.ts';
+import type { RoomKey } from '../src/chat/rooms.ts';
+import { DEFAULTS } from '../src/config.ts';
+import { Delivery } from '../src/delivery/delivery.ts';
+import type { Reader } from '../src/delivery/reader.ts';
+import type { JournalEntry } from '../src/log/journal.ts';
+import type { LogReader } from '../src/log/read.ts';
+
+/** More than are told in one turn. */
+const CROWD = 1500;
+
+interface Listener {
+  readonly reader: Reader;
+  /** Ids, in the order in which they were told. */
+  readonly told: string[];
+}
+
+const id = (text: string) => text as StreamId;
+
+function said(at: string, room: string, before: string): JournalEntry {
+  const data = '{"text":"x"}';
+  return {
+    id: id(at),
+    kind: 'message',
+    prev: ZERO_ID,
+    n: 1,
+    data,
+    to: `room:main/${room}`,
+    before: id(before),
+  };
+}
+
+function newDelivery(): Delivery {
+  const delivery = new Delivery({} as LogReader, DEFAULTS, {
+    refilled: () => {},
+    failed: (error) => {
+      throw error;
+    },
+  });
+  delivery.refilled({ epoch: 'e', start: ZERO_ID, last: id('1-0'), entries: [] }, 'start');
+  return delivery;
+}
+
+async function listen(delivery: Delivery, ...rooms: string[]): Promise<Listener> {
+  const told: string[] = [];
+  const reader = delivery.enter({
+    rooms: rooms.map((room) => `main/${room}` as RoomKey),
+    addresses: [],
+    sink: {
+      carrier: 'sse',
+      maxBytes: 1e6,
+      isFull: false,
+      tell: ({ frames }) => {
+        for (const { sse } of frames) told.push(/^id: e\.(\S+)/.exec(String(sse))?.[1] as string);
+      },
+      level: () => {},
+      end: () => {},
+    },
+    isAllowed: async () => true,
+  });
+  await reader.begin(undefined, () => {});
+  return { reader, told };
+}
+
+async function crowdOf(delivery: Delivery, room: string): Promise<[first: Listener, last: Listener]> {
+  const all: Listener[] = [];
+  for (let i = 0; i < CROWD; i++) all.push(await listen(delivery, room));
+  return [all[0] as Listener, all.at(-1) as Listener];
+}
+
+test('no cursor counts as told what is still to be told, to whom in the room or beside it', async () => {
+  const delivery = newDelivery();
+  const [first, last] = await crowdOf(delivery, 'a');
+  const other = await listen(delivery, 'b');
+  const cursors = () => [first, last, other].map(({ reader }) => reader.cursor);
+
+  delivery.heard([said('2-0', 'a', '1-0')]);
+  expect(cursors()).toEqual(['e.1-0', 'e.1-0', 'e.1-0']);
+  await nextTurn();
+  expect(cursors()).toEqual(['e.2-0', 'e.1-0', 'e.1-0']);
+  delivery.heard([said('3-0', 'b', '2-0')]);
+  expect(cursors()).toEqual(['e.2-0', 'e.1-0', 'e.1-0']);
+  await nextTurn();
+  expect(cursors()).toEqual(['e.2-0', 'e.3-0', 'e.2-0']);
+  await nextTurn();
+  expect(cursors()).toEqual(['e.3-0', 'e.3-0', 'e.3-0']);
+  expect([first.told, last.told, other.told]).toEqual([['2-0'], ['2-0'], ['3-0']]);
+});
+
+test('what is said while a round is under way is told once: with it to who waits, after it to who was told', async () => {
+  const delivery = newDelivery();
+  const [first, last] = await crowdOf(delivery, 'a');
+  const both = await listen(delivery, 'a', 'b');
+  delivery.heard([said('2-0', 'a', '1-0')]);
+  await nextTurn();
+  delivery.heard([said('3-0', 'a', '2-0'), said('4-0', 'b', '3-0')]);
+  await nextTurn();
+  expect([first.told, last.told, both.told]).toEqual([['2-0'], ['2-0', '3-0'], ['2-0', '3-0', '4-0']]);
+  await nextTurn();
+  await nextTurn();
+  expect([first.told, last.told, both.told]).toEqual([
+    ['2-0', '3-0'],
+    ['2-0', '3-0'],
+    ['2-0', '3-0', '4-0'],
+  ]);
+});
+
+test('a window filled anew in the middle of a round costs nobody what the round was to tell', async () => {
+  const delivery = newDelivery();
+  const [first, last] = await crowdOf(delivery, 'a');
+  const news = [said('2-0', 'a', '1-0'), said('3-0', 'a', '2-0')];
+  delivery.heard(news.slice(0, 1));
+  await nextTurn();
+  delivery.refilled({ epoch: 'e', start: id('1-0'), last: id('3-0'), entries: news }, 'outrun');
+  await nextTurn();
+  delivery.heard([said('4-0', 'a', '3-0')]);
+  for (let turn = 0; turn < 3; turn++) await nextTurn();
+  expect([first.told, last.told]).toEqual([
+    ['2-0', '3-0', '4-0'],
+    ['2-0', '3-0', '4-0'],
+  ]);
+});
+
+test('whoever comes while a round is under way is told what is said after that, once', async () => {
+  const delivery = newDelivery();
+  await crowdOf(delivery, 'a');
+  delivery.heard([said('2-0', 'a', '1-0')]);
+  const late = await listen(delivery, 'a');
+  delivery.heard([said('3-0', 'a', '2-0')]);
+  for (let turn = 0; turn < 4; turn++) await nextTurn();
+  expect(late.told).toEqual(['3-0']);
+  expect(late.reader.cursor).toBe('e.3-0');
+});
