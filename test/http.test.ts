@@ -1074,6 +1074,19 @@ describe('several handlers as one', () => {
     expect({ body, order }).toEqual({ body: 'went on', order: [1, 2] });
   });
 
+  test('go on where the router would, and never past one that failed', async () => {
+    const guard: RequestHandler = (_req, res) => void res.json('guarded');
+    for (const word of [undefined, null, 'route'])
+      expect((await ask((_req, _res, next) => next(word), guard)).body).toBe('guarded');
+    expect(await ask(() => Promise.reject(), guard)).toMatchObject({ body: 'failed' });
+    const leave: RequestHandler = (_req, _res, next) => next('router');
+    const app = express();
+    const inner = express.Router();
+    inner.use(inTurn(leave, guard));
+    app.use(inner, (_req, res) => void res.json('left'));
+    expect((await request(app).get('/')).body).toBe('left');
+  });
+
   test('end with the first that answers, throws, rejects or says so', async () => {
     const never: RequestHandler = () => {
       throw new Error('must not be called');

@@ -25,7 +25,13 @@ function newDelivery(): Delivery {
   return delivery;
 }
 
-function merged(pages: Partial<RoomPage>[], after: string, end: string, maxBytes = 1e6) {
+function merged(
+  pages: Partial<RoomPage>[],
+  after: string,
+  end: string,
+  maxBytes = 1e6,
+  { window } = newDelivery(),
+) {
   const full = pages.map((page, i) => ({
     room: room('abc'[i] as string),
     floor: ZERO_ID,
@@ -34,7 +40,7 @@ function merged(pages: Partial<RoomPage>[], after: string, end: string, maxBytes
     isCut: false,
     ...page,
   }));
-  const run = mergePages(full, { after: id(after), end: id(end), maxBytes, window: newDelivery().window });
+  const run = mergePages(full, { after: id(after), end: id(end), maxBytes, window });
   return { end: run.end, told: run.frames.map((frame) => /^id: e\.(\S+)/.exec(String(frame.sse))?.[1]) };
 }
 
@@ -57,6 +63,19 @@ test('a gap whose floor lies beyond the end is told at the end, not dropped', ()
   const pages = [{ floor: id('9-0') }, { entries: [entry('8-0')] }];
   expect(merged(pages, '2-0', '8-0')).toEqual({ end: '8-0', told: ['8-0', '8-0'] });
   expect(merged(pages, '2-0', '8-0', 1)).toEqual({ end: '8-0', told: ['8-0', '8-0'] });
+});
+
+test('the gap of a floor beyond a run that is cut is told with it, if the window goes on from there', () => {
+  const pages = [
+    { entries: [entry('4-0')], isCut: true },
+    { floor: id('9-0'), entries: [entry('10-0')] },
+  ];
+  expect(merged(pages, '2-0', '12-0')).toEqual({ end: '4-0', told: ['4-0', '4-0'] });
+  const later = newDelivery();
+  later.refilled({ epoch: 'e', start: id('8-0'), last: id('12-0'), entries: [] }, 'outrun');
+  expect(merged(pages, '2-0', '12-0', 1e6, later)).toEqual({ end: '4-0', told: ['4-0'] });
+  const full = [{ entries: [entry('4-0'), entry('5-0')] }, { floor: id('9-0') }];
+  expect(merged(full, '2-0', '12-0', 1)).toEqual({ end: '4-0', told: ['4-0', '4-0'] });
 });
 
 test('a run is cut by bytes between ids, and ends where it was cut', () => {

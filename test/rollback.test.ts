@@ -6,10 +6,12 @@ import { Delivery } from '../src/delivery/delivery.ts';
 import type { Frame } from '../src/delivery/frame.ts';
 import type { Sink } from '../src/delivery/reader.ts';
 import { Appender } from '../src/log/append.ts';
-import { readJournalEnd } from '../src/log/journal.ts';
+import { type JournalEntry, readJournalEnd } from '../src/log/journal.ts';
 import { Keys } from '../src/log/keys.ts';
+import type { Log } from '../src/log/logger.ts';
 import { LogReader } from '../src/log/read.ts';
 import { RoomBook } from '../src/log/room-book.ts';
+import { Tail } from '../src/log/tail.ts';
 import { carriers } from './support/carriers.ts';
 import { startTestRedis, type TestRedis } from './support/redis.ts';
 import { Person, startTestServer, testConfig } from './support/service.ts';
@@ -103,4 +105,44 @@ test('a cursor ahead of this process’ window is no rollback, and nothing at or
     'fourth',
   ]);
   expect(reader.cursor).toBe(`${old.epoch}.${now.last}`);
+});
+
+test('what couldn’t be told is told by a window filled anew, also when that fails at first', async () => {
+  const config = testConfig(redis);
+  const keys = new Keys(config.namespace);
+  const room = 'main/lobby' as RoomKey;
+  await new RoomBook(redis.client, keys, 10).open(MAIN_SITE);
+  const appender = new Appender(redis.client, keys, config);
+  const say = (text: string) =>
+    appender.post(room, 'main/ada', { id: 'ada', name: 'Ada', guest: false }, { text });
+  const textsOf = (entries: readonly JournalEntry[]) =>
+    entries.map(({ data }) => (JSON.parse(data) as { text?: string }).text);
+  const heard: unknown[] = [];
+  const complaints: string[] = [];
+  const complain = (_: unknown, what?: string) => void complaints.push(String(what));
+  const log = { info: () => {}, warn: complain, error: complain } as unknown as Log;
+  const tail = new Tail(redis.client.duplicate(), keys, log, config, {
+    heard: (entries) => {
+      if (textsOf(entries).includes('unheard')) throw new Error('a bug');
+      heard.push(...textsOf(entries));
+    },
+    refilled: ({ entries }, reason) => heard.push(reason, ...textsOf(entries)),
+  });
+  try {
+    await tail.start();
+    await redis.client.call('ACL', 'SETUSER', 'default', '-xrevrange');
+    await say('unheard');
+    await waitFor('a refill that fails', () => complaints.some((what) => what.includes('can’t be read')));
+    await say('next');
+    expect(heard).toEqual(['start']);
+    await redis.client.call('ACL', 'SETUSER', 'default', '+xrevrange');
+    await waitFor('the refill', () => heard.includes('next'));
+    expect(heard).toEqual(['start', 'outrun', 'unheard', 'next']);
+    await say('last');
+    await waitFor('what is said after it', () => heard.includes('last'));
+    expect(heard).toEqual(['start', 'outrun', 'unheard', 'next', 'last']);
+  } finally {
+    await redis.client.call('ACL', 'SETUSER', 'default', '+xrevrange');
+    await tail.stop();
+  }
 });

@@ -4,7 +4,7 @@ import { type StreamId, ZERO_ID } from '../src/chat/ids.ts';
 import type { RoomKey } from '../src/chat/rooms.ts';
 import { DEFAULTS } from '../src/config.ts';
 import { Delivery } from '../src/delivery/delivery.ts';
-import type { Reader } from '../src/delivery/reader.ts';
+import type { Ending, Permission, Reader } from '../src/delivery/reader.ts';
 import type { JournalEntry } from '../src/log/journal.ts';
 import type { LogReader } from '../src/log/read.ts';
 
@@ -43,11 +43,21 @@ function newDelivery(): Delivery {
   return delivery;
 }
 
-async function listen(delivery: Delivery, ...rooms: string[]): Promise<Listener> {
+interface Ears {
+  readonly session?: string;
+  readonly isAllowed?: () => Promise<Permission>;
+  readonly onEnd?: (ending: Ending | undefined, cursor: string) => void;
+}
+
+async function listen(
+  delivery: Delivery,
+  rooms: string | readonly string[],
+  { session, isAllowed = async () => true, onEnd = () => {} }: Ears = {},
+): Promise<Listener> {
   const told: string[] = [];
   const reader = delivery.enter({
-    rooms: rooms.map((room) => `main/${room}` as RoomKey),
-    addresses: [],
+    rooms: [rooms].flat().map((room) => `main/${room}` as RoomKey),
+    addresses: session === undefined ? [] : [`session:${session}`],
     sink: {
       carrier: 'sse',
       maxBytes: 1e6,
@@ -56,9 +66,9 @@ async function listen(delivery: Delivery, ...rooms: string[]): Promise<Listener>
         for (const { sse } of frames) told.push(/^id: e\.(\S+)/.exec(String(sse))?.[1] as string);
       },
       level: () => {},
-      end: () => {},
+      end: (ending) => onEnd(ending, reader.cursor),
     },
-    isAllowed: async () => true,
+    isAllowed,
   });
   await reader.begin(undefined, () => {});
   return { reader, told };
@@ -92,7 +102,7 @@ test('no cursor counts as told what is still to be told, to whom in the room or 
 test('what is said while a round is under way is told once: with it to who waits, after it to who was told', async () => {
   const delivery = newDelivery();
   const [first, last] = await crowdOf(delivery, 'a');
-  const both = await listen(delivery, 'a', 'b');
+  const both = await listen(delivery, ['a', 'b']);
   delivery.heard([said('2-0', 'a', '1-0')]);
   await nextTurn();
   delivery.heard([said('3-0', 'a', '2-0'), said('4-0', 'b', '3-0')]);
@@ -132,4 +142,58 @@ test('whoever comes while a round is under way is told what is said after that, 
   for (let turn = 0; turn < 4; turn++) await nextTurn();
   expect(late.told).toEqual(['3-0']);
   expect(late.reader.cursor).toBe('e.3-0');
+});
+
+test('news that was told with the round before it is no round of its own, and nor is news that nobody is left to hear', async () => {
+  const delivery = newDelivery();
+  const turns: number[] = [];
+  delivery.toldTurn = (latencyMs) => turns.push(latencyMs);
+  const { reader, told } = await listen(delivery, 'a');
+  const other = await listen(delivery, 'b');
+  delivery.heard([said('2-0', 'a', '1-0')]);
+  delivery.heard([said('3-0', 'a', '2-0')]);
+  for (let turn = 0; turn < 3; turn++) await nextTurn();
+  expect([told, turns.length]).toEqual([['2-0', '3-0'], 1]);
+  delivery.heard([said('4-0', 'a', '3-0')]);
+  reader.end();
+  for (let turn = 0; turn < 3; turn++) await nextTurn();
+  expect([other.reader.cursor, turns.length]).toEqual(['e.4-0', 1]);
+});
+
+test('a session whose end is found in a window filled anew leaves a cursor before what wasn’t told', async () => {
+  for (const [reason, epoch] of [
+    ['outrun', 'e'],
+    ['rollback', 'f'],
+  ] as const) {
+    const delivery = newDelivery();
+    let left: unknown;
+    const { told } = await listen(delivery, 'a', {
+      session: 's',
+      onEnd: (ending, cursor) => {
+        left = [ending?.code, cursor];
+      },
+    });
+    const over: JournalEntry = { ...said('3-0', 'a', '2-0'), kind: 'session-end', to: 'session:s' };
+    const entries = [said('2-0', 'a', '1-0'), over];
+    delivery.refilled({ epoch, start: id('1-0'), last: id('3-0'), entries }, reason);
+    expect([left, told]).toEqual([['session_ended', 'e.1-0'], []]);
+  }
+});
+
+test('a question about rights isn’t forgotten because the window is filled anew', async () => {
+  const delivery = newDelivery();
+  let ended: Ending | undefined;
+  let answer: (isAllowed: boolean) => void = () => {};
+  const { reader } = await listen(delivery, 'a', {
+    session: 's',
+    isAllowed: () => new Promise((resolve) => (answer = resolve)),
+    onEnd: (ending) => {
+      ended = ending;
+    },
+  });
+  reader.authoriseAgain();
+  delivery.refilled({ epoch: 'e', start: id('1-0'), last: id('1-0'), entries: [] }, 'start');
+  answer(false);
+  await nextTurn();
+  expect(ended).toEqual({ code: 'session_ended' });
 });

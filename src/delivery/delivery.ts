@@ -42,11 +42,11 @@ export interface Subscription {
  */
 const READERS_A_TURN = 1024;
 
-/** What is to be told in one round: to whom, where the window ended before it, and when its oldest was appended. */
+/** What is to be told in one round: to whom, where the window ended before it, and when its oldest was appended, by Redis' clock. */
 interface News {
   readonly to: Set<Address>;
   readonly after: Place;
-  readonly since: number;
+  readonly oldestAt: number;
 }
 
 /** Brings what the journal says to the readers of this process. Knows nothing of how bytes travel. */
@@ -58,13 +58,14 @@ export class Delivery implements TailListener, Surroundings {
   readonly #log: LogReader;
   readonly #limit: ReturnType<typeof pLimit>;
   readonly #events: DeliveryEvents;
-  /** Where those who are level stand. */
+  /** Where those who are level stand at least: some of them have been told more. */
   #level: Place = { position: 0, id: ZERO_ID };
   /** Those who have still to be told the news of the round under way, and when its oldest was appended, by Redis' clock. */
   #due: Reader[] = [];
   #dueSince = 0;
+  /** A window filled anew takes away who was due, not the turn. */
   #isTurnComing = false;
-  /** What was heard since that round began. */
+  /** What was heard for readers of this process since that round began. */
   #news: News | undefined;
   #lagMs = 0;
   #farewell: (() => Ending) | undefined;
@@ -123,40 +124,45 @@ export class Delivery implements TailListener, Surroundings {
       if (entry.kind === 'presence') this.#hearPresence(entry);
       this.window.push(entry);
       if (this.hub.isEmpty(entry.to)) continue;
-      this.#news ??= { to: new Set(), after, since: idTime(entry.id) };
+      this.#news ??= { to: new Set(), after, oldestAt: idTime(entry.id) };
       this.#news.to.add(entry.to);
     }
-    if (this.#due.length > 0) return;
-    if (this.#news === undefined) this.#level = this.#end;
-    else this.#beginRound(this.#news);
+    this.#goOn();
   }
 
   get #end(): Place {
     return { position: this.window.position, id: this.window.end };
   }
 
-  #beginRound({ to, after, since }: News): void {
-    this.#news = undefined;
-    this.#level = after;
-    this.#dueSince = since;
-    for (const address of to) for (const reader of this.hub.at(address)) this.#due.push(reader);
-    this.#takeTurn();
+  /** Takes a turn if there is anybody to tell. Between rounds all who are level stand before the next one's news. */
+  #goOn(): void {
+    const isBetween = this.#due.length === 0;
+    if (isBetween) this.#level = this.#news?.after ?? this.#end;
+    if (this.#isTurnComing || (isBetween && this.#news === undefined)) return;
+    this.#isTurnComing = true;
+    setImmediate(this.#tellDue);
   }
 
-  #takeTurn(): void {
-    if (!this.#isTurnComing) setImmediate(this.#tellDue);
-    this.#isTurnComing = true;
+  #beginRound({ to, oldestAt }: News): void {
+    this.#news = undefined;
+    this.#dueSince = oldestAt;
+    for (const address of to) for (const reader of this.hub.at(address)) this.#due.push(reader);
   }
 
   /** Tells readers that are due, some each turn of the event loop, each up to the window's end as it is then. */
   readonly #tellDue = (): void => {
     this.#isTurnComing = false;
-    if (this.#due.length === 0) return;
-    this.#each(this.#due.splice(0, READERS_A_TURN), (reader) => reader.hear());
-    this.toldTurn(Math.max(0, Date.now() - this.#dueSince));
-    if (this.#due.length > 0) this.#takeTurn();
-    else if (this.#news !== undefined) this.#beginRound(this.#news);
-    else this.#level = this.#end;
+    if (this.#due.length === 0 && this.#news !== undefined) this.#beginRound(this.#news);
+    const turn = this.#due.splice(0, READERS_A_TURN);
+    let told = 0;
+    try {
+      this.#each(turn, (reader) => {
+        if (reader.hear()) told++;
+      });
+      if (told > 0) this.toldTurn(Math.max(0, Date.now() - this.#dueSince));
+    } finally {
+      this.#goOn();
+    }
   };
 
   /** How old the newest entry was when it was heard, in milliseconds between Redis' clock and this machine's. */
@@ -165,6 +171,9 @@ export class Delivery implements TailListener, Surroundings {
   }
 
   refilled(end: JournalEnd, reason: RefillReason): void {
+    this.heardSessionEnd();
+    // Before the window moves, so that whoever is ended is left with a cursor of what it was told.
+    this.#endSessions(end.entries, true);
     const before = { epoch: this.window.epoch, level: this.#level.id };
     this.window.refill(end);
     // Each reader goes on by itself from where it stood.
@@ -172,9 +181,7 @@ export class Delivery implements TailListener, Surroundings {
     this.#news = undefined;
     this.#level = this.#end;
     this.counts.refills[reason]++;
-    this.heardSessionEnd();
     this.#events.refilled(reason);
-    this.#endSessions(end.entries, true);
     this.#each([...this.hub.everyone()], (reader) => reader.refilled(reason, before.epoch, before.level));
   }
 
@@ -219,7 +226,7 @@ export class Delivery implements TailListener, Surroundings {
 
   /** Ends all readers at an address. */
   endAll(address: Address, ending: Ending): void {
-    for (const reader of [...this.hub.at(address)]) reader.end(ending);
+    this.#each([...this.hub.at(address)], (reader) => reader.end(ending));
   }
 
   /** Ends every reader of this process, and whoever still comes, their clients coming back spread over `spreadMs`. */

@@ -21,41 +21,46 @@ export function gapFrame(
 
 /**
  * Several rooms' pages after a cursor as one run, by id. It ends no further than the lowest last id among rooms whose
- * page was cut, and at about `maxBytes`. A room trimmed beyond the cursor has its `gap` where its floor would stand.
+ * page was cut, and at about `maxBytes`. A room trimmed beyond the cursor has its `gap` where its floor would stand; or at
+ * the run's end, if the window goes on from there, which knows of no floors.
  */
 export function mergePages(
   pages: readonly RoomPage[],
   { after, end, maxBytes, window }: { after: StreamId; end: StreamId; maxBytes: number; window: Window },
 ): Run {
   let upTo = end;
-  const told: { id: StreamId; frame: () => Frame }[] = [];
+  const told: { id: StreamId; trimmed?: RoomPage; frame: () => Frame }[] = [];
   for (const page of pages) {
     const last = page.entries.at(-1);
     if (page.isCut && last !== undefined) upTo = earlierId(upTo, last.id);
     for (const entry of page.entries)
       told.push({ id: entry.id, frame: () => window.frameOf(page.room, entry) });
   }
-  for (const page of pages) {
-    if (compareIds(after, page.floor) >= 0) continue;
+  const from = formatCursor(window.epoch, after);
+  const gapAt = ({ room, oldest }: RoomPage, id: StreamId): Frame =>
+    gapFrame(room, from, oldest, 'trimmed', formatCursor(window.epoch, id));
+  const trimmed = new Set(pages.filter(({ floor }) => compareIds(after, floor) < 0));
+  for (const page of trimmed) {
     // A floor beyond the end, for a log trimmed since the end was taken, is told at the end: there the cursor stops.
     const id = earlierId(page.floor, end);
-    const cursor = formatCursor(window.epoch, id);
-    const from = formatCursor(window.epoch, after);
-    told.push({ id, frame: () => gapFrame(page.room, from, page.oldest, 'trimmed', cursor) });
+    told.push({ id, trimmed: page, frame: () => gapAt(page, id) });
   }
   told.sort((a, b) => compareIds(a.id, b.id));
   const frames: Frame[] = [];
+  const runTo = (id: StreamId): Run => {
+    if (window.reachesBackTo(id)) for (const page of trimmed) frames.push(gapAt(page, id));
+    return new Run(frames, id);
+  };
   let bytes = 0;
   let reached = after;
-  for (const { id, frame } of told) {
+  for (const { id, trimmed: page, frame } of told) {
     if (compareIds(id, upTo) > 0) break;
     const encoded = frame();
-    if (frames.length > 0 && id !== reached && bytes + encoded.length > maxBytes) {
-      return new Run(frames, reached);
-    }
+    if (frames.length > 0 && id !== reached && bytes + encoded.length > maxBytes) return runTo(reached);
     frames.push(encoded);
     bytes += encoded.length;
     reached = id;
+    if (page !== undefined) trimmed.delete(page);
   }
-  return new Run(frames, upTo);
+  return runTo(upTo);
 }

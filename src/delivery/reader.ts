@@ -102,7 +102,7 @@ export class Reader {
     around.hub.enter(this, this.#addresses);
   }
 
-  /** Whether all there is has been told. */
+  /** Whether it has been told all there was in its last turn. */
   get isLevel(): boolean {
     return this.#isLevel;
   }
@@ -169,17 +169,22 @@ export class Reader {
     this.advance();
   }
 
-  /** There is news for one of its rooms, unless it had that already. One that isn't level goes on by itself. */
-  hear(): void {
-    if (!this.#isLevel) return;
+  /**
+   * There may be news for one of its rooms. Answers whether it was told any here: it may have had it already, and one that
+   * isn't level goes on by itself.
+   */
+  hear(): boolean {
+    if (!this.#isLevel) return false;
     const { window, level } = this.#around;
+    // It has been told nothing since it was level, and nothing up to there was for it.
     if (this.#position < level.position) {
       this.#position = level.position;
       this.#cursor = this.#isAhead ? laterId(this.#cursor, level.id) : level.id;
     }
-    if (this.#position === window.position) return;
+    if (this.#position === window.position) return false;
     this.#isLevel = false;
     this.advance();
+    return true;
   }
 
   /** Tells what there is until the sink is full or all has been told. */
@@ -262,8 +267,9 @@ export class Reader {
     this.#isReading = true;
     const after = this.#cursor;
     const end = window.end;
-    const page = await this.#insist(generation, () =>
-      this.#around.readPage(this.#rooms, after, end, pageEntries),
+    const page = await this.#insist(
+      () => generation === this.#generation,
+      () => this.#around.readPage(this.#rooms, after, end, pageEntries),
     );
     if (page === undefined) return;
     this.#around.counts.logPages++;
@@ -287,7 +293,7 @@ export class Reader {
     this.#isReading = true;
     const read = () => this.#around.readPage(this.#rooms, ZERO_ID, ZERO_ID, 0);
     for (;;) {
-      const page = isFirst ? await read() : await this.#insist(generation, read);
+      const page = isFirst ? await read() : await this.#insist(() => generation === this.#generation, read);
       if (page === undefined || this.#ended) return;
       if (page.facts.epoch !== window.epoch) {
         await this.#awaitTail();
@@ -311,12 +317,12 @@ export class Reader {
     }
   }
 
-  /** Asks until there is an answer; undefined if meanwhile the reader ended or the window was filled anew. */
-  async #insist<T>(generation: number, ask: () => Promise<T>): Promise<T | undefined> {
-    while (!this.#ended && generation === this.#generation) {
+  /** Asks until there is an answer; undefined if meanwhile the reader ended or nobody wants it any more. */
+  async #insist<T>(isWanted: () => boolean, ask: () => Promise<T>): Promise<T | undefined> {
+    while (!this.#ended && isWanted()) {
       try {
         const answer = await ask();
-        return this.#ended || generation !== this.#generation ? undefined : answer;
+        return this.#ended || !isWanted() ? undefined : answer;
       } catch {
         await pause(RETRY_MS * (0.5 + Math.random()), undefined, { ref: false });
       }
@@ -335,7 +341,7 @@ export class Reader {
   }
 
   async #askAgain(): Promise<void> {
-    const isAllowed = await this.#insist(this.#generation, this.#isAllowed);
+    const isAllowed = await this.#insist(() => true, this.#isAllowed);
     if (isAllowed === undefined || isAllowed === true) return;
     this.end(isAllowed || { code: 'session_ended' });
   }

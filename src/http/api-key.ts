@@ -15,7 +15,7 @@ export function carriesKey(req: Request): boolean {
   return apiKeyOf(req) !== undefined;
 }
 
-/** Lets requests in that carry an API key, paced. Refusals: `api_key_unknown`, `too_fast`, `no_site`, `unavailable`. */
+/** Lets requests in that carry an API key (as others aren't handed on to here), paced. Refusals: `api_key_unknown`, `too_fast`, `no_site`, `unavailable`. */
 export function letInByKey({ apiKeys, apiKeyPace, sites }: Service): RequestHandler {
   return async (req, res, next) => {
     const key = await whenReachable(apiKeys.find(apiKeyOf(req) ?? ''));

@@ -13,9 +13,6 @@ export interface OriginPolicy {
   readonly allowedOrigins: readonly string[];
 }
 
-/** Whatever a body parser may take for a form. */
-const FORM = /^\s*application\/x-www-form-urlencoded/i;
-
 /** What is needed to judge an origin. */
 export interface OriginJudges {
   readonly config: OriginPolicy;
@@ -40,7 +37,7 @@ export function checkOrigin({ config, authority, sites }: OriginJudges) {
     if (origin !== undefined && !isOwn(origin, req, config) && !isAllowed(origin, config))
       return mustBeOfSite(origin, req, next);
     if (refuseOtherSites(req, config) === 'own') return next();
-    if (!FORM.test(req.headers['content-type'] ?? '') || carriesFormToken(req, authority)) return next();
+    if (!req.is('application/x-www-form-urlencoded') || carriesFormToken(req, authority)) return next();
     throw refusal('a form needs an Origin header or the formToken of its session');
   };
 }

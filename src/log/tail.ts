@@ -42,6 +42,8 @@ export class Tail {
   #position: StreamId = ZERO_ID;
   #checkedAt = 0;
   #mustCheck = false;
+  /** What was read may not have been told. */
+  #owesRefill = false;
   #loop: Promise<void> | undefined;
   #heardAt = 0;
 
@@ -93,6 +95,10 @@ export class Tail {
   }
 
   async #step(): Promise<void> {
+    if (this.#owesRefill) {
+      await this.#check();
+      return;
+    }
     const entries = await this.#read();
     const follows = entries.length === 0 || entries[0]?.before === this.#position;
     if (this.#mustCheck || !follows) {
@@ -101,7 +107,8 @@ export class Tail {
     this.#heardAt = performance.now();
     if (entries.length > 0) {
       this.#position = (entries.at(-1) as JournalEntry).id;
-      if (!this.#tell(entries)) return this.#refill('outrun');
+      this.#owesRefill = !this.#tell(entries);
+      if (this.#owesRefill) return;
     }
     if (performance.now() - this.#checkedAt >= CHECK_EVERY_MS) await this.#check();
   }
@@ -130,14 +137,15 @@ export class Tail {
     return reply?.[0]?.[1].map(journalEntry) ?? [];
   }
 
-  /** Whether one may go on from the position; if not, the window was filled anew and the position with it. */
+  /** Whether one may go on from the position; if not, or if that is owed, the window was filled anew and the position with it. */
   async #check(): Promise<boolean> {
     this.#mustCheck = false;
     const facts = await readFacts(this.#redis, this.#keys, this.#position);
     this.#checkedAt = performance.now();
     const verdict = facts.epoch === this.#epoch ? judge(this.#position, facts) : 'rollback';
-    if (verdict === 'vouched') return true;
+    if (verdict === 'vouched' && !this.#owesRefill) return true;
     await this.#refill(verdict === 'rollback' ? 'rollback' : 'outrun');
+    this.#owesRefill = false;
     return false;
   }
 

@@ -93,7 +93,7 @@ function addDelivery(collectors: Collectors, { shards, counts }: ServiceParts): 
   );
   const latency = new Histogram({
     name: 'throughline_delivery_latency_seconds',
-    help: 'From the append of a round’s oldest news until a turn of its readers were written to; once a turn.',
+    help: 'From the append of a round’s oldest news until a turn of its readers was written to; once a turn.',
     buckets: LATENCY_BUCKETS_S,
     registers: [collectors.registry],
   });
