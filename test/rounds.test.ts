@@ -197,3 +197,24 @@ test('a question about rights isn’t forgotten because the window is filled ane
   await nextTurn();
   expect(ended).toEqual({ code: 'session_ended' });
 });
+
+test('who is told is a whole room of a thousand in one turn where it was quiet, and fewer at once where it isn’t', async () => {
+  const delivery = newDelivery();
+  const [, last] = await crowdOf(delivery, 'a');
+  const turnsUntil = async (isTold: () => boolean): Promise<number> => {
+    for (let turns = 0; ; turns++) {
+      if (isTold()) return turns;
+      await nextTurn();
+    }
+  };
+  delivery.heard([said('2-0', 'a', '1-0')]);
+  expect(await turnsUntil(() => last.told.includes('2-0'))).toBe(2);
+  delivery.heard([said('3-0', 'a', '2-0')]);
+  await nextTurn();
+  delivery.heard([said('4-0', 'a', '3-0')]);
+  const turns = await turnsUntil(() => delivery.level.id === '4-0');
+  expect(turns).toBeGreaterThan(4);
+  for (let turn = 0; turn < 3; turn++) await nextTurn();
+  delivery.heard([said('5-0', 'a', '4-0')]);
+  expect(await turnsUntil(() => last.told.includes('5-0'))).toBe(2);
+});
