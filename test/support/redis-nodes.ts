@@ -1,20 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
+import { freePort } from './free-port.ts';
 import { waitFor } from './wait-for.ts';
-
-/** A free port of this machine, twice: a Cluster's node needs one for its bus as well. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
-  await Promise.all(servers.map((server) => once(server, 'listening')));
-  const ports = servers.map((server) => (server.address() as AddressInfo).port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
-}
 
 /** A redis-server of a test's own, on a TCP port and in a folder of its own. */
 export class RedisNode {
@@ -39,7 +29,7 @@ export class RedisNode {
   /** Starts one with these lines of configuration, in which `%bus` is a second free port. */
   static async start(lines: readonly string[], program: readonly string[] = []): Promise<RedisNode> {
     const folder = await mkdtemp(join(tmpdir(), 'tl-node-'));
-    const [port, busPort] = (await freePorts(2)) as [number, number];
+    const [port, busPort] = [await freePort(), await freePort()];
     const file = join(folder, 'redis.conf');
     const common = [`port ${port}`, 'bind 127.0.0.1', `dir ${folder}`, 'protected-mode no'];
     await writeFile(file, [...common, ...lines].join('\n').replace('%bus', String(busPort)));
