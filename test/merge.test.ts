@@ -1,29 +1,17 @@
 import { expect, test } from 'vitest';
 import { type StreamId, ZERO_ID } from '../src/chat/ids.ts';
 import type { RoomKey } from '../src/chat/rooms.ts';
-import { DEFAULTS } from '../src/config.ts';
-import { Delivery } from '../src/delivery/delivery.ts';
 import { Frame } from '../src/delivery/frame.ts';
 import { Hub } from '../src/delivery/hub.ts';
 import { mergePages } from '../src/delivery/merge.ts';
 import type { Reader, Sink } from '../src/delivery/reader.ts';
 import type { JournalEntry } from '../src/log/journal.ts';
-import type { LogReader, RoomPage } from '../src/log/read.ts';
+import type { RoomPage } from '../src/log/read.ts';
+import { newDelivery } from './support/delivery.ts';
 
 const id = (text: string) => text as StreamId;
 const room = (name: string) => `main/${name}` as RoomKey;
 const entry = (at: string) => ({ id: id(at), kind: 'message', prev: ZERO_ID, n: 1, data: '{"text":"x"}' });
-
-function newDelivery(): Delivery {
-  const delivery = new Delivery({} as LogReader, DEFAULTS, {
-    refilled: () => {},
-    failed: (error) => {
-      throw error;
-    },
-  });
-  delivery.refilled({ epoch: 'e', start: ZERO_ID, last: id('1-0'), entries: [] }, 'start');
-  return delivery;
-}
 
 function merged(
   pages: Partial<RoomPage>[],

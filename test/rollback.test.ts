@@ -23,6 +23,17 @@ beforeAll(async () => {
 });
 afterAll(() => redis.stop());
 
+const LOBBY_KEY = 'main/lobby' as RoomKey;
+
+/** The lobby without a service. */
+async function openLobby(config: ReturnType<typeof testConfig>) {
+  const keys = new Keys(config.namespace);
+  await new RoomBook(redis.client, keys, 10).open(MAIN_SITE);
+  const appender = new Appender(redis.client, keys, config);
+  const ada = { id: 'ada', name: 'Ada', guest: false };
+  return { keys, say: (text: string) => appender.post(LOBBY_KEY, 'main/ada', ada, { text }) };
+}
+
 test('an older state restored under open readers is a rollback gap, though the epoch is the same', async () => {
   const config = testConfig(redis);
   const server = await startTestServer(config);
@@ -60,12 +71,7 @@ test('an older state restored under open readers is a rollback gap, though the e
 
 test('a cursor ahead of this process’ window is no rollback, and nothing at or below it is told', async () => {
   const config = testConfig(redis);
-  const keys = new Keys(config.namespace);
-  const room = 'main/lobby' as RoomKey;
-  await new RoomBook(redis.client, keys, 10).open(MAIN_SITE);
-  const appender = new Appender(redis.client, keys, config);
-  const say = (text: string) =>
-    appender.post(room, 'main/ada', { id: 'ada', name: 'Ada', guest: false }, { text });
+  const { keys, say } = await openLobby(config);
   await say('first');
   const bounds = { entries: 10, bytes: 1e6 };
   const old = await readJournalEnd(redis.client, keys, bounds);
@@ -88,7 +94,7 @@ test('a cursor ahead of this process’ window is no rollback, and nothing at or
     level: () => {},
     end: () => {},
   };
-  const reader = delivery.enter({ rooms: [room], addresses: [], sink, isAllowed: async () => true });
+  const reader = delivery.enter({ rooms: [LOBBY_KEY], addresses: [], sink, isAllowed: async () => true });
   let resumed: string | undefined;
   await reader.begin(`${old.epoch}.${ahead}`, (cursor) => {
     resumed = cursor;
@@ -109,12 +115,7 @@ test('a cursor ahead of this process’ window is no rollback, and nothing at or
 
 test('what couldn’t be told is told by a window filled anew, also when that fails at first', async () => {
   const config = testConfig(redis);
-  const keys = new Keys(config.namespace);
-  const room = 'main/lobby' as RoomKey;
-  await new RoomBook(redis.client, keys, 10).open(MAIN_SITE);
-  const appender = new Appender(redis.client, keys, config);
-  const say = (text: string) =>
-    appender.post(room, 'main/ada', { id: 'ada', name: 'Ada', guest: false }, { text });
+  const { keys, say } = await openLobby(config);
   const textsOf = (entries: readonly JournalEntry[]) =>
     entries.map(({ data }) => (JSON.parse(data) as { text?: string }).text);
   const heard: unknown[] = [];

@@ -130,13 +130,12 @@ export class Crowd {
     room.posted.push(number);
     const text = `~${String(number).padStart(8, '0')}.`.padEnd(this.textBytes, FILLER);
     try {
-      const answer = await this.dialect.post(poster.client, room.name, text);
-      poster.isFree = true;
-      return answer;
+      return await this.dialect.post(poster.client, room.name, text);
     } catch (error) {
-      poster.isFree = true;
       onRefused(error);
       return undefined;
+    } finally {
+      poster.isFree = true;
     }
   }
 
