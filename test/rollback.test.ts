@@ -147,3 +147,20 @@ test('what couldn’t be told is told by a window filled anew, also when that fa
     await tail.stop();
   }
 });
+
+test('a poll waits no longer than it says, though its cursor can’t be judged yet', async () => {
+  const config = testConfig(redis);
+  const server = await startTestServer(config);
+  try {
+    const person = await Person.logIn(server.url);
+    await redis.client.acl('SETUSER', 'default', '-xrevrange');
+    await redis.client.set(`${config.namespace}:{0}:epoch`, 'another');
+    const asked = performance.now();
+    const answer = await person.get('/api/poll?rooms=lobby&wait=1&after=unheard.5-0');
+    expect(await answer.json()).toEqual({ events: [], cursor: 'unheard.5-0', more: false });
+    expect(performance.now() - asked).toBeLessThan(3000);
+  } finally {
+    await redis.client.acl('SETUSER', 'default', '+xrevrange');
+    await server.close();
+  }
+});

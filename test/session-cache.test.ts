@@ -74,6 +74,21 @@ test('what was read before a session ended is no longer true, nor what was being
   expect(await late).toBeUndefined();
 });
 
+test('whoever’s session is dropped twice while it is read is told what there is after both', async () => {
+  const { asked, read } = slowStore();
+  const cache = new SessionCache(read, { unheardMs: 10_000, heardMs: 10_000, most: 10 });
+  const early = cache.get('a', 's', true);
+  for (const at of [0, 1]) {
+    cache.drop('a');
+    asked[at]?.('ada');
+    await pause(0);
+  }
+  asked[2]?.('bea');
+  expect(await early).toBe('bea');
+  expect(await cache.get('a', 's', true)).toBe('bea');
+  expect(asked).toHaveLength(3);
+});
+
 test('neither nobody nor a failure is kept, and no more is kept than may be', async () => {
   let answer: () => Promise<string | undefined> = async () => undefined;
   let reads = 0;

@@ -1,24 +1,25 @@
-import type { Request, RequestHandler, Response } from 'express';
+import type { NextFunction, Request, RequestHandler, Response } from 'express';
 import type { ApiKey, Scope } from '../chat/api-keys.ts';
 import { Refusal } from '../chat/refusals.ts';
 import { keyUser } from '../chat/users.ts';
 import { keyAddress } from '../log/api-keys.ts';
+import { whenReachable } from '../log/unreachable.ts';
 import { type Authority, type Identity, type Ticket, userKeyOf } from './authority.ts';
 import { namedSiteOf } from './named-site.ts';
-import { whenReachable } from './reachable.ts';
 import type { Service } from './service.ts';
 
 const KEY = 'throughlineKey';
 
-/** Whether a request carries what may be an API key. */
-export function carriesKey(req: Request): boolean {
-  return apiKeyOf(req) !== undefined;
-}
-
-/** Lets requests in that carry an API key (as others aren't handed on to here), paced. Refusals: `api_key_unknown`, `too_fast`, `no_site`, `unavailable`. */
-export function letInByKey({ apiKeys, apiKeyPace, sites }: Service): RequestHandler {
-  return async (req, res, next) => {
-    const key = await whenReachable(apiKeys.find(apiKeyOf(req) ?? ''));
+/**
+ * Hands requests that carry an API key on to `api`, paced; others pass it by. Refusals: `api_key_unknown`, `too_fast`,
+ * `no_site`, `unavailable`.
+ */
+export function forApiKeys(
+  { apiKeys, apiKeyPace, sites }: Service,
+  api: RequestHandler,
+): (req: Request, res: Response, next: NextFunction) => void | Promise<void> {
+  const letIn = async (text: string, req: Request, res: Response, next: NextFunction): Promise<void> => {
+    const key = await whenReachable(apiKeys.find(text));
     if (key === undefined) throw unknownKey('There is no such API key, or it was revoked.');
     await apiKeyPace.count(`${key.site}/key:${key.id}`);
     const site = namedSiteOf(req) ?? key.site;
@@ -26,7 +27,11 @@ export function letInByKey({ apiKeys, apiKeyPace, sites }: Service): RequestHand
       throw new Refusal('no_site', `The API key isn’t one of the site ${site}.`, { field: 'site' });
     await whenReachable(sites.mustGet(site));
     res.locals[KEY] = key;
-    next();
+    await api(req, res, next);
+  };
+  return (req, res, next) => {
+    const text = apiKeyOf(req);
+    return text === undefined ? next() : letIn(text, req, res, next);
   };
 }
 

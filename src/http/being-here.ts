@@ -1,7 +1,7 @@
 import { Refusal } from '../chat/refusals.ts';
 import type { RoomKey } from '../chat/rooms.ts';
+import { whenReachable } from '../log/unreachable.ts';
 import { type Identity, isStillKnown, type Ticket } from './authority.ts';
-import { whenReachable } from './reachable.ts';
 import type { Service } from './service.ts';
 
 /** Renews somebody's presence in rooms. Refusals: `no_session`, `too_fast`, `unavailable`. */

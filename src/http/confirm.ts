@@ -2,9 +2,9 @@ import type { Request, Response } from 'express';
 import { z } from 'zod';
 import { parse } from '../chat/parsing.ts';
 import { parseRoomList, type RoomName } from '../chat/rooms.ts';
+import { whenReachable } from '../log/unreachable.ts';
 import type { Ticket } from './authority.ts';
 import { beHere } from './being-here.ts';
-import { whenReachable } from './reachable.ts';
 import { openRoom } from './rights.ts';
 import type { Service } from './service.ts';
 

@@ -7,6 +7,7 @@ import { numberOf, parametersOf } from './reading-request.ts';
 import type { Service } from './service.ts';
 import { setStreamHeaders } from './stream.ts';
 import { byeFrame, PADDING } from './stream-sink.ts';
+import { whenOver } from './when-over.ts';
 
 /** Probes ask neither who one is nor Redis, so that what they measure is the network and nothing else. */
 type Probing = Pick<Service, 'probes'>;
@@ -51,15 +52,16 @@ const TELLING_HEADERS = [
 export function probeStream({ probes }: Probing) {
   return (req: Request, res: Response): void => {
     const seconds = secondsOf(parametersOf(req));
-    const stop = hold(probes, res, () => res.end(byeFrame({ code: 'shutting_down' }).sse));
+    const atEnd = hold(probes, res, () => res.end(byeFrame({ code: 'shutting_down' }).sse));
     setStreamHeaders(req, res);
     res.flushHeaders();
-    const stopBeat = startBeat(seconds, {
-      tell: (n, sentMs) => res.write(beatFrame(n, sentMs).sse),
-      pad: () => res.write(PADDING),
-      done: () => res.end(),
-    });
-    stop.push(stopBeat);
+    atEnd(
+      startBeat(seconds, {
+        tell: (n, sentMs) => res.write(beatFrame(n, sentMs).sse),
+        pad: () => res.write(PADDING),
+        done: () => res.end(),
+      }),
+    );
   };
 }
 
@@ -74,15 +76,15 @@ export function probePoll({ probes }: Probing) {
     const t = parameters.get('t') ?? '';
     const answer = (more: object) =>
       res.end(JSON.stringify({ kind: 'answer', ...(ANY_TOKEN.test(t) && { t }), ...more }));
-    const stop = hold(probes, res, () => answer({ code: 'shutting_down' }));
+    const atEnd = hold(probes, res, () => answer({ code: 'shutting_down' }));
     const startedAt = performance.now();
     res.set('Content-Type', 'application/json; charset=utf-8');
     if (parameters.get('drip') === '1') {
       const drip = startDrip(res);
-      stop.push(() => clearInterval(drip));
+      atEnd(() => clearInterval(drip));
     }
     const timer = setTimeout(() => answer({ waitedMs: Math.round(performance.now() - startedAt) }), waitMs);
-    stop.push(() => clearTimeout(timer));
+    atEnd(() => clearTimeout(timer));
   };
 }
 
@@ -111,19 +113,23 @@ export function takeReport({ authority, doctorCounts, log }: Service) {
   };
 }
 
-/** Keeps a place for as long as the response lasts; what is pushed onto the answer is called when it is over. */
-function hold(probes: ProbePlaces, res: Response, end: () => void): (() => void)[] {
-  const atEnd: (() => void)[] = [];
-  const isOver = () => atEnd.splice(0).forEach((stop) => void stop());
+/** Keeps a place for as long as the response lasts; what the answer is given is called when it is over. */
+function hold(probes: ProbePlaces, res: Response, end: () => void): (stop: () => void) => void {
+  const stops: (() => void)[] = [];
+  let isOver = false;
+  const stopAll = () => {
+    isOver = true;
+    for (const stop of stops.splice(0)) stop();
+  };
   const leave = probes.take(() => {
     end();
-    isOver();
+    stopAll();
   });
   const overdue = setTimeout(() => res.destroy(), PROBE_LIFE_MS);
-  res.once('close', () => {
+  whenOver(res, () => {
     clearTimeout(overdue);
-    isOver();
+    stopAll();
     leave();
   });
-  return atEnd;
+  return (stop) => void (isOver ? stop() : stops.push(stop));
 }

@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import type { NextFunction, Request, Response } from 'express';
 import helmet from 'helmet';
 import { MAIN_SITE, parseSiteName } from '../chat/sites.ts';
+import { whenReachable } from '../log/unreachable.ts';
 import { roomOr } from './chat-page.ts';
 import { embedPolicy } from './policies.ts';
-import { whenReachable } from './reachable.ts';
 import type { Service } from './service.ts';
 
 /** Lets the pages of the site in the path have the page in a frame, and nobody else's. Refusals: `no_site`, `invalid_field`. */

@@ -1,9 +1,9 @@
 import type { Request, Response } from 'express';
 import { type Exchange, listedRooms } from '../chat/claims.ts';
 import { Refusal } from '../chat/refusals.ts';
+import { whenReachable } from '../log/unreachable.ts';
 import { known, type StoredSession, userKeyOf } from './authority.ts';
 import { checkClaimsOrigin } from './origin.ts';
-import { whenReachable } from './reachable.ts';
 import { revokeUser } from './revoke-user.ts';
 import type { Service } from './service.ts';
 import { changeSession, end, openSession } from './sessions.ts';

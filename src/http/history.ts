@@ -5,7 +5,7 @@ import { parseStreamId, type StreamId } from '../chat/ids.ts';
 import { Refusal } from '../chat/refusals.ts';
 import { parseRoomName } from '../chat/rooms.ts';
 import type { Direction } from '../log/read.ts';
-import { whenReachable } from './reachable.ts';
+import { whenReachable } from '../log/unreachable.ts';
 import { numberOf, parametersOf } from './reading-request.ts';
 import { openRoom } from './rights.ts';
 import type { Service } from './service.ts';

@@ -1,6 +1,6 @@
 import express, { type RequestHandler, type Router } from 'express';
 import { Refusal } from '../chat/refusals.ts';
-import { carriesKey, KeyAuthority, letInByKey, needScope, refuseWithoutKey } from './api-key.ts';
+import { forApiKeys, KeyAuthority, needScope, refuseWithoutKey } from './api-key.ts';
 import { tellHistory } from './history.ts';
 import { closeRoom, createRoomByHost, setMembers } from './host-rooms.ts';
 import { makeToken, revokeByHost } from './host-users.ts';
@@ -13,7 +13,6 @@ import { stream } from './stream.ts';
 export function createHostApi(service: Service): RequestHandler {
   const api = express.Router();
   const asKey: Service = { ...service, authority: new KeyAuthority(service.apiKeys) };
-  api.use(letInByKey(service));
   api.get('/rooms', needScope('history'), listRooms(asKey));
   api.post('/rooms', needScope('rooms'), createRoomByHost(service));
   api.get('/rooms/:room', needScope('history'), tellRoom(asKey));
@@ -27,7 +26,7 @@ export function createHostApi(service: Service): RequestHandler {
   api.use(() => {
     throw new Refusal('not_found', 'There is no such route for API keys.');
   });
-  return (req, res, next) => (carriesKey(req) ? api(req, res, next) : next());
+  return forApiKeys(service, api);
 }
 
 /** Says to whoever comes without an API key that these want one. */

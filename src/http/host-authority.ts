@@ -3,9 +3,9 @@ import { Refusal } from '../chat/refusals.ts';
 import type { SiteName } from '../chat/sites.ts';
 import { parseHostUser } from '../chat/users.ts';
 import type { SiteBook } from '../log/site-book.ts';
+import { whenReachable } from '../log/unreachable.ts';
 import { type Authority, type Identity, type Ticket, userKeyOf } from './authority.ts';
 import { namedSiteOf } from './named-site.ts';
-import { whenReachable } from './reachable.ts';
 
 /** What a host application's own log-in says: `undefined` for nobody. */
 export type UserHook = (req: Request) => unknown;

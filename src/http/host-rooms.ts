@@ -5,8 +5,8 @@ import { parse } from '../chat/parsing.ts';
 import { parseRoomDraft, parseRoomName, roomKey } from '../chat/rooms.ts';
 import { vouchedId } from '../chat/users.ts';
 import type { UserKey } from '../log/keys.ts';
+import { whenReachable } from '../log/unreachable.ts';
 import { keyOf } from './api-key.ts';
-import { whenReachable } from './reachable.ts';
 import type { Service } from './service.ts';
 
 const MAX_MEMBERS_A_REQUEST = 500;

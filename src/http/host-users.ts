@@ -4,8 +4,8 @@ import { Refusal } from '../chat/refusals.ts';
 import { parseRevocation } from '../chat/revocation.ts';
 import { signClaims } from '../chat/sign-claims.ts';
 import { parseUserId } from '../chat/users.ts';
+import { whenReachable } from '../log/unreachable.ts';
 import { keyOf } from './api-key.ts';
-import { whenReachable } from './reachable.ts';
 import { revokeUser } from './revoke-user.ts';
 import type { Service } from './service.ts';
 

@@ -2,9 +2,8 @@ import type { RequestHandler } from 'express';
 import session, { type Store } from 'express-session';
 import type { SiteName } from '../chat/sites.ts';
 import type { SiteBook } from '../log/site-book.ts';
-import { refusalOf } from '../log/unreachable.ts';
+import { refusalOf, whenReachable } from '../log/unreachable.ts';
 import { type Authority, cookieNameOf, known } from './authority.ts';
-import { whenReachable } from './reachable.ts';
 import { queryOf } from './reading-request.ts';
 
 interface LogInOptions {

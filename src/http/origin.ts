@@ -2,9 +2,9 @@ import type { NextFunction, Request, Response } from 'express';
 import { Refusal } from '../chat/refusals.ts';
 import type { SiteName } from '../chat/sites.ts';
 import type { SiteBook } from '../log/site-book.ts';
+import { whenReachable } from '../log/unreachable.ts';
 import type { Authority } from './authority.ts';
 import { bearerOf, isBearerSid } from './bearer.ts';
-import { whenReachable } from './reachable.ts';
 import { isSame } from './same.ts';
 
 /** Whose pages may send requests that change something. */

@@ -1,6 +1,6 @@
 import type { Request, Response } from 'express';
 import { parseRoomName } from '../chat/rooms.ts';
-import { whenReachable } from './reachable.ts';
+import { whenReachable } from '../log/unreachable.ts';
 import { openRoom } from './rights.ts';
 import type { Service } from './service.ts';
 

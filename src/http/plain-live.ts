@@ -4,15 +4,16 @@ import { compareIds } from '../chat/ids.ts';
 import { Refusal } from '../chat/refusals.ts';
 import { parseRoomName, type RoomKey, type RoomName } from '../chat/rooms.ts';
 import type { Ending } from '../delivery/reader.ts';
+import { whenReachable } from '../log/unreachable.ts';
 import { confirmStream, isNonce } from './confirm.ts';
 import { enterLasting, newNonce } from './lasting.ts';
 import type { EntryPrinter } from './plain-entries.ts';
 import { head, html, type Markup, wayUp } from './plain-html.ts';
 import { LiveSink } from './plain-sink.ts';
-import { whenReachable } from './reachable.ts';
 import { numberOf, parametersOf } from './reading-request.ts';
 import { openRoom } from './rights.ts';
 import type { Service, Shard } from './service.ts';
+import { whenOver } from './when-over.ts';
 
 /** A browser that was told of the first picture has asked for it by then; else something holds the response back. */
 const PROOF_WITHIN_MS = 4000;
@@ -79,7 +80,7 @@ ${start.isCut ? html`<p class="older"><a href="${room}" target="_top">There are 
       confirmWithinMs: Math.min(PROOF_WITHIN_MS, config.confirmMs),
       isShort,
     });
-    res.once('close', () => reader.end());
+    whenOver(res, () => reader.end());
     try {
       await begin(() => setHeaders(res, refreshOf(service, asked, { after, nonce, short, room })));
     } catch (error) {

@@ -4,6 +4,7 @@ import { parseStreamId } from '../chat/ids.ts';
 import { Refusal } from '../chat/refusals.ts';
 import { parseRoomName, type RoomName } from '../chat/rooms.ts';
 import { withoutCommand } from '../log/logger.ts';
+import { whenReachable } from '../log/unreachable.ts';
 import { type Identity, known, type Ticket } from './authority.ts';
 import { beHere } from './being-here.ts';
 import { type EntryPrinter, markOf } from './plain-entries.ts';
@@ -18,7 +19,6 @@ import {
   type View,
 } from './plain-room.ts';
 import { giveFormToken } from './plain-token.ts';
-import { whenReachable } from './reachable.ts';
 import { parametersOf } from './reading-request.ts';
 import { mayEnter, openRoom } from './rights.ts';
 import type { Service } from './service.ts';

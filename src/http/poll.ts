@@ -6,19 +6,22 @@ import type { CarrierName } from '../delivery/counts.ts';
 import type { Frame } from '../delivery/frame.ts';
 import type { Ending, Reader, Sink } from '../delivery/reader.ts';
 import type { Encoding, Run } from '../delivery/run.ts';
+import { whenReachable } from '../log/unreachable.ts';
 import { beHere } from './being-here.ts';
 import { startDrip } from './drip.ts';
 import { hearOf } from './lasting.ts';
-import { whenReachable } from './reachable.ts';
 import { parseReading } from './reading-request.ts';
 import { toRefusal } from './refuse.ts';
 import { mayStillRead, mustEnterAll } from './rights.ts';
 import type { Service } from './service.ts';
 import { byeFrame } from './stream-sink.ts';
+import { whenOver } from './when-over.ts';
 
 /** Some scanners refuse an answer above 64 KB, so a poll's stays well below: 48 KB with what is around the events. */
 const ANSWER_BYTES = 48 * 1024;
 const ENVELOPE_BYTES = 256;
+/** A short poll waits for no news, but Redis may have to be asked about its cursor. */
+const SHORT_WAIT_MS = 5000;
 
 /** An answer's beginning, up to its cursor: all who are told the same share it. */
 const inAnswer: Encoding = (frames) =>
@@ -106,7 +109,7 @@ export function poll(service: Service) {
         sink,
         isAllowed: () => mayStillRead(authority, ticket, keys),
       });
-      res.once('close', () => {
+      whenOver(res, () => {
         stop();
         reader?.end();
       });
@@ -115,9 +118,9 @@ export function poll(service: Service) {
       mustEnterAll(identity, keys);
       await whenReachable(rooms.mustExist(keys));
       beHere(service, ticket, identity, keys).catch((error: unknown) => void toRefusal(error, log));
+      if (!reader.ended) timers.push(setTimeout(answer, waitMs || SHORT_WAIT_MS, []));
       await reader.begin(asked.after, () => {
         hasBegun = true;
-        if (waitMs > 0) timers.push(setTimeout(answer, waitMs, []));
       });
       const endedBy = reader.ended?.by;
       if (endedBy?.code === 'session_ended' && !hasBegun)

@@ -1,6 +1,6 @@
 import type { SiteName } from '../chat/sites.ts';
 import type { UserKey } from '../log/keys.ts';
-import { whenReachable } from './reachable.ts';
+import { whenReachable } from '../log/unreachable.ts';
 import type { Service } from './service.ts';
 
 /**

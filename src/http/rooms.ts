@@ -1,7 +1,7 @@
 import type { Request, Response } from 'express';
 import { parseRoomDraft, parseRoomName, type RoomKey } from '../chat/rooms.ts';
+import { whenReachable } from '../log/unreachable.ts';
 import type { Identity } from './authority.ts';
-import { whenReachable } from './reachable.ts';
 import { mayEnter, openRoom } from './rights.ts';
 import type { Service } from './service.ts';
 

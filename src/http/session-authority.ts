@@ -9,7 +9,7 @@ import type { Address, UserKey } from '../log/keys.ts';
 import type { KnownUser } from '../log/known-users.ts';
 import type { SiteBook } from '../log/site-book.ts';
 import type { Tail } from '../log/tail.ts';
-import { refusalOf } from '../log/unreachable.ts';
+import { refusalOf, whenReachable } from '../log/unreachable.ts';
 import {
   type Authority,
   cookieNameOf,
@@ -22,7 +22,6 @@ import {
 } from './authority.ts';
 import { bearerOf, isBearerSid, newBearer, sidOfBearer } from './bearer.ts';
 import { namedSiteOf } from './named-site.ts';
-import { whenReachable } from './reachable.ts';
 import type { Shard } from './service.ts';
 import { SessionCache } from './session-cache.ts';
 

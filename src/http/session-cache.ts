@@ -45,7 +45,7 @@ export class SessionCache<T> {
     }
     this.counts.read++;
     this.#kept.delete(name);
-    const reading: Kept<T> = { at: now, session: this.#fill(name, sid, () => reading) };
+    const reading: Kept<T> = { at: now, session: this.#fill(name, sid, isHeard, () => reading) };
     this.#kept.set(name, reading);
     if (this.#kept.size > most) this.#kept.delete(this.#kept.keys().next().value as string);
     this.#sweep ??= setTimeout(this.#dropOld, heardMs).unref();
@@ -69,7 +69,7 @@ export class SessionCache<T> {
   }
 
   /** Neither nobody nor a failure is kept. Who asked before the session was dropped is told what there is after that. */
-  async #fill(name: string, sid: string, self: () => Kept<T>): Promise<T | undefined> {
+  async #fill(name: string, sid: string, isHeard: boolean, self: () => Kept<T>): Promise<T | undefined> {
     let session: T | undefined;
     try {
       session = await this.#read(sid);
@@ -78,7 +78,7 @@ export class SessionCache<T> {
     }
     if (session === undefined) return undefined;
     self().read = session;
-    return this.#kept.get(name) === self() ? session : this.#read(sid);
+    return this.#kept.get(name) === self() ? session : this.get(name, sid, isHeard);
   }
 
   /** So that a quiet process holds none. */

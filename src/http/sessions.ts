@@ -3,7 +3,7 @@ import type { CookieOptions, Request, Response } from 'express';
 import { parseExchange } from '../chat/claims.ts';
 import { Refusal } from '../chat/refusals.ts';
 import { newGuest, parseGuestLogIn, type User } from '../chat/users.ts';
-import { refusalOf } from '../log/unreachable.ts';
+import { refusalOf, whenReachable } from '../log/unreachable.ts';
 import {
   cookieNameOf,
   type Identity,
@@ -15,7 +15,6 @@ import {
 } from './authority.ts';
 import { bearerOf } from './bearer.ts';
 import { exchangeClaims } from './exchange-claims.ts';
-import { whenReachable } from './reachable.ts';
 import type { Service } from './service.ts';
 
 /** `GET /api/session`: who one is, `{user: null}` for nobody. */

@@ -6,7 +6,7 @@ import { Refusal } from '../chat/refusals.ts';
 import type { Reader } from '../delivery/reader.ts';
 import { withoutCommand } from '../log/logger.ts';
 import type { Ticket } from './authority.ts';
-import { type ClientWord, confirmStream, parseClientWord } from './confirm.ts';
+import { confirmStream } from './confirm.ts';
 import { declineUpgrade } from './decline-upgrade.ts';
 import { probeSocket } from './doctor-socket.ts';
 import { type Asked, enterLasting, lastingAskedOf } from './lasting.ts';
@@ -16,15 +16,13 @@ import { toRefusal } from './refuse.ts';
 import { logAtClose } from './request-log.ts';
 import type { Service } from './service.ts';
 import { SocketSink } from './socket-sink.ts';
+import { tokenSaid, wordOf } from './socket-words.ts';
 import { FLUSH_BYE_MS } from './stream-sink.ts';
 
 const MAX_CLIENT_FRAME_BYTES = 4096;
 const CONFIRMATION_EVERY_MS = 1000;
 /** [spec] RFC 6455, 7.4.1. */
 const CLOSE = { goingAway: 1001, unacceptable: 1003, malformed: 1007, refused: 1008 };
-const TOKEN_WITHIN_MS = 5000;
-/** Frames behind a token that are kept until it was read whose it is. */
-const MOST_EARLY_FRAMES = 4;
 
 /** What a server's `upgrade` event calls. */
 export type TakeUpgrade = (req: IncomingMessage, socket: Duplex, head: Buffer) => void;
@@ -159,48 +157,6 @@ async function openByToken(
     const { code, status } = toRefusal(error, log);
     counts.refusals[code]++;
     say(code, status < 500 ? CLOSE.refused : CLOSE.goingAway);
-  }
-}
-
-interface SaidToken {
-  /** Undefined if none came in time. */
-  readonly token: string | undefined;
-  /** Has what came right behind it heard by whoever listens now. */
-  hearEarly(): void;
-}
-
-/** The token of the first frame. */
-function tokenSaid(webSocket: WebSocket): Promise<SaidToken> {
-  return new Promise((resolve) => {
-    const early: [RawData, boolean][] = [];
-    let isFirst = true;
-    const hearEarly = () => {
-      webSocket.off('message', hear);
-      for (const [data, isBinary] of early) webSocket.emit('message', data, isBinary);
-    };
-    const settle = (token?: string) => {
-      clearTimeout(timer);
-      resolve({ token, hearEarly });
-    };
-    const hear = (data: RawData, isBinary: boolean) => {
-      if (isFirst) {
-        isFirst = false;
-        const word = isBinary ? undefined : wordOf(data);
-        settle(word?.kind === 'token' ? word.token : undefined);
-      } else if (early.length < MOST_EARLY_FRAMES) early.push([data, isBinary]);
-    };
-    const timer = setTimeout(settle, TOKEN_WITHIN_MS);
-    webSocket.once('close', () => settle());
-    webSocket.on('message', hear);
-  });
-}
-
-/** Undefined for what isn't understood. */
-function wordOf(data: RawData): ClientWord | undefined {
-  try {
-    return parseClientWord(String(data));
-  } catch {
-    return undefined;
   }
 }
 

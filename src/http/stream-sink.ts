@@ -8,6 +8,7 @@ import type { Encoding, Run } from '../delivery/run.ts';
 import type { LastingSink } from './lasting.ts';
 import type { OpenConnections } from './open-connections.ts';
 import { Outlet } from './outlet.ts';
+import { whenOver } from './when-over.ts';
 
 /** About how much a lasting stream is told at once. */
 export const RUN_BYTES = 64 * 1024;
@@ -83,7 +84,9 @@ export class ResponseStreamSink implements LastingSink {
   /** Ends the reader when its client goes. */
   follow(reader: Reader): void {
     this.#onLeft = () => reader.end();
-    this.#res?.once('close', this.#onLeft);
+    whenOver(this.#res as Response, () => {
+      if (this.#held === undefined) this.#onLeft();
+    });
   }
 
   /** Sends status and headers, and from now on takes what is told. */
@@ -106,7 +109,6 @@ export class ResponseStreamSink implements LastingSink {
 
   #hold(res: Response, socket: Socket): void {
     res.locals['isHeld'] = true;
-    res.off('close', this.#onLeft);
     socket.once('close', this.#onLeft);
     this.#held = socket;
     this.#res = undefined;

@@ -10,6 +10,7 @@ import {
   factsFrom,
   loggedEntry,
   queueFacts,
+  readFacts,
   streamInfo,
   type TransactionReply,
 } from './journal.ts';
@@ -57,6 +58,11 @@ export class LogReader {
   constructor(redis: RedisClient, keys: Keys) {
     this.#redis = redis;
     this.#keys = keys;
+  }
+
+  /** What the journal says of an id. */
+  facts(id: StreamId): Promise<JournalFacts> {
+    return readFacts(this.#redis, this.#keys, id);
   }
 
   /** What the rooms' logs hold in `(after, end]`, at most `limit` entries of each. */

@@ -39,3 +39,12 @@ const UNSENT = /^(Stream isn't writeable|Cluster isn't ready|None of startup nod
 function isUnsent(error: unknown): boolean {
   return error instanceof Error && UNSENT.test(error.message);
 }
+
+/** What Redis answers, or the refusal `unavailable`: for reads, and for writes that are safe to repeat. */
+export async function whenReachable<T>(answer: Promise<T>): Promise<T> {
+  try {
+    return await answer;
+  } catch (error) {
+    throw error instanceof Refusal ? error : refusalOf(error, 'unsent');
+  }
+}
