@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { expect, test } from 'vitest';
 import { type StreamId, ZERO_ID } from '../src/chat/ids.ts';
 import type { RoomKey } from '../src/chat/rooms.ts';
@@ -8,6 +10,7 @@ import type { Reader, Sink } from '../src/delivery/reader.ts';
 import type { JournalEntry } from '../src/log/journal.ts';
 import type { RoomPage } from '../src/log/read.ts';
 import { newDelivery } from './support/delivery.ts';
+import { waitFor } from './support/wait-for.ts';
 
 const id = (text: string) => text as StreamId;
 const room = (name: string) => `main/${name}` as RoomKey;
@@ -29,7 +32,17 @@ function merged(
     ...page,
   }));
   const run = mergePages(full, { after: id(after), end: id(end), maxBytes, window });
-  return { end: run.end, told: run.frames.map((frame) => /^id: e\.(\S+)/.exec(String(frame.sse))?.[1]) };
+  return { end: run.end, told: run.frames.map(placeOf) };
+}
+
+/** The id that a frame leaves its client at; one that leaves it where it is: its kind. */
+const placeOf = ({ sse, kind }: Frame): string => /^id: e\.(\S+)/.exec(String(sse))?.[1] ?? kind;
+
+/** A delivery whose window goes on from there. */
+function windowFrom(start: string) {
+  const delivery = newDelivery();
+  delivery.refilled({ epoch: 'e', start: id(start), last: id('99-0'), entries: [] }, 'outrun');
+  return delivery;
 }
 
 test('pages of several rooms are merged by id', () => {
@@ -44,13 +57,52 @@ test('a cut page holds the others back to its last entry', () => {
 
 test('a gap stands where the floor is, after what other rooms said before', () => {
   const pages = [{ floor: id('5-0'), entries: [entry('6-0')] }, { entries: [entry('4-0')] }];
-  expect(merged(pages, '1-0', '9-0')).toEqual({ end: '9-0', told: ['4-0', '5-0', '6-0'] });
+  expect(merged(pages, '1-0', '9-0', 1e6, windowFrom('9-0'))).toEqual({
+    end: '9-0',
+    told: ['4-0', '5-0', '6-0'],
+  });
 });
 
-test('a gap whose floor lies beyond the end is told at the end, not dropped', () => {
-  const pages = [{ floor: id('9-0') }, { entries: [entry('8-0')] }];
-  expect(merged(pages, '2-0', '8-0')).toEqual({ end: '8-0', told: ['8-0', '8-0'] });
-  expect(merged(pages, '2-0', '8-0', 1)).toEqual({ end: '8-0', told: ['8-0', '8-0'] });
+test('a gap whose floor lies beyond the end is told with what stands there, not dropped', () => {
+  const pages = [{ floor: id('9-0') }, { entries: [entry('7-0'), entry('8-0')] }];
+  const told = ['7-0', 'gap', '8-0'];
+  expect(merged(pages, '2-0', '8-0', 1e6, windowFrom('8-0'))).toEqual({ end: '8-0', told });
+  expect(merged([{ floor: id('9-0') }, { floor: id('10-0') }], '2-0', '8-0', 1e6, windowFrom('8-0'))).toEqual(
+    { end: '8-0', told: ['gap', '8-0'] },
+  );
+});
+
+test('nobody who is cut off within a run comes back to a window that knows nothing of a gap it wasn’t told', () => {
+  const [a, b, c] = [{ floor: id('7-0') }, { floor: id('9-0') }, { floor: id('9-0') }];
+  const said = [2, 4, 5, 6, 7, 8, 9, 10].map((at) => entry(`${at}-0`));
+  for (const trimmed of [[a], [b], [a, b], [b, c]]) {
+    for (const start of [3, 4, 5, 6, 7, 8, 9, 10]) {
+      for (const maxBytes of [1, 300, 1e6]) {
+        const { window } = windowFrom(`${start}-0`);
+        const pages = [...trimmed, { entries: said }].map((page, i) => ({
+          room: room('abc'[i] as string),
+          floor: ZERO_ID,
+          oldest: undefined,
+          entries: [],
+          isCut: false,
+          ...page,
+        }));
+        const { frames } = mergePages(pages, { after: id('1-0'), end: id('10-0'), maxBytes, window });
+        let gaps = 0;
+        for (const frame of frames) {
+          gaps += Number(frame.kind === 'gap');
+          const place = placeOf(frame);
+          const isOwed = gaps < trimmed.length;
+          expect([
+            start,
+            maxBytes,
+            place,
+            isOwed && place !== 'gap' && window.reachesBackTo(id(place)),
+          ]).toEqual([start, maxBytes, place, false]);
+        }
+      }
+    }
+  }
 });
 
 test('the gap of a floor beyond a run that is cut is told with it, if the window goes on from there', () => {
@@ -58,12 +110,10 @@ test('the gap of a floor beyond a run that is cut is told with it, if the window
     { entries: [entry('4-0')], isCut: true },
     { floor: id('9-0'), entries: [entry('10-0')] },
   ];
-  expect(merged(pages, '2-0', '12-0')).toEqual({ end: '4-0', told: ['4-0', '4-0'] });
-  const later = newDelivery();
-  later.refilled({ epoch: 'e', start: id('8-0'), last: id('12-0'), entries: [] }, 'outrun');
-  expect(merged(pages, '2-0', '12-0', 1e6, later)).toEqual({ end: '4-0', told: ['4-0'] });
+  expect(merged(pages, '2-0', '12-0')).toEqual({ end: '4-0', told: ['gap', '4-0'] });
+  expect(merged(pages, '2-0', '12-0', 1e6, windowFrom('8-0'))).toEqual({ end: '4-0', told: ['4-0'] });
   const full = [{ entries: [entry('4-0'), entry('5-0')] }, { floor: id('9-0') }];
-  expect(merged(full, '2-0', '12-0', 1)).toEqual({ end: '4-0', told: ['4-0', '4-0'] });
+  expect(merged(full, '2-0', '12-0', 1)).toEqual({ end: '4-0', told: ['gap', '4-0'] });
 });
 
 test('a run is cut by bytes between ids, and ends where it was cut', () => {
@@ -114,6 +164,30 @@ test('what the window keeps of an entry holds no other memory than its own', () 
   const frame = newDelivery().window.frameOf(room('a'), { ...entry('2-0'), data: '{"text":"häppy 👋"}' });
   expect(frame.chunk.buffer.byteLength).toBe(frame.chunk.length);
   expect(String(frame.sse)).toContain('"text":"häppy 👋"');
+});
+
+test('what has left the window is no longer in memory, however many rooms there are', async () => {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  const { window } = newDelivery({}, { windowEntries: 200 });
+  const data = JSON.stringify({ text: 'x'.repeat(10_000) });
+  const push = (n: number) =>
+    window.push({
+      ...entry(`${n + 2}-0`),
+      data,
+      to: `room:main/room-${n % 100}`,
+      before: id(`${n + 1}-0`),
+    });
+  for (let n = 0; n < 200; n++) push(n);
+  collect();
+  const before = process.memoryUsage().arrayBuffers;
+  for (let n = 200; n < 5000; n++) push(n);
+  expect(window.size.entries).toBe(200);
+  // Buffers are given back a little after the objects that held them.
+  await waitFor('memory', () => {
+    collect();
+    return process.memoryUsage().arrayBuffers - before < 1e6;
+  });
 });
 
 test('a frame is a chunk as large as it says, its event within it', () => {

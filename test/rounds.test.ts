@@ -5,7 +5,9 @@ import type { RoomKey } from '../src/chat/rooms.ts';
 import type { Delivery } from '../src/delivery/delivery.ts';
 import type { Ending, Permission, Reader } from '../src/delivery/reader.ts';
 import type { JournalEntry } from '../src/log/journal.ts';
+import type { Page } from '../src/log/read.ts';
 import { newDelivery } from './support/delivery.ts';
+import { waitFor } from './support/wait-for.ts';
 
 /** As many as are told in two turns where it is calm. */
 const CROWD = 900;
@@ -31,7 +33,21 @@ function said(at: string, room: string, before: string): JournalEntry {
   };
 }
 
+const PRESENCE = JSON.stringify({ user: { id: 'bob', name: 'Bob', guest: true }, here: false });
+
+const FACTS = { epoch: 'e', last: id('99-0'), base: ZERO_ID, isHeld: true, nextBefore: undefined };
+
+/** What the log of room a holds, as it says itself. */
+function pageOf(epoch: string, entries: readonly JournalEntry[] = []): Page {
+  return {
+    facts: { ...FACTS, epoch },
+    rooms: [{ room: 'main/a' as RoomKey, floor: ZERO_ID, oldest: undefined, entries, isCut: false }],
+  };
+}
+
 interface Ears {
+  /** The cursor to go on from. */
+  readonly after?: string;
   readonly session?: string;
   readonly isAllowed?: () => Promise<Permission>;
   readonly onEnd?: (ending: Ending | undefined, cursor: string) => void;
@@ -40,7 +56,7 @@ interface Ears {
 async function listen(
   delivery: Delivery,
   rooms: string | readonly string[],
-  { session, isAllowed = async () => true, onEnd = () => {} }: Ears = {},
+  { after, session, isAllowed = async () => true, onEnd = () => {} }: Ears = {},
 ): Promise<Listener> {
   const told: string[] = [];
   const reader = delivery.enter({
@@ -58,7 +74,7 @@ async function listen(
     },
     isAllowed,
   });
-  await reader.begin(undefined, () => {});
+  await reader.begin(after, () => {});
   return { reader, told };
 }
 
@@ -205,4 +221,66 @@ test('more are told at once where it is calm than where news comes faster than i
   for (let turn = 0; turn < 3; turn++) await nextTurn();
   delivery.heard([said('5-0', 'a', '4-0')]);
   expect(await turnsUntil(() => last.told.includes('5-0'))).toBe(2);
+});
+
+test('rights that may have changed unheard are asked for again, unless all that was known has gone', async () => {
+  for (const [epoch, reason, isEnded] of [
+    ['e', 'outrun', true],
+    ['e', 'rollback', true],
+    ['f', 'rollback', false],
+  ] as const) {
+    const delivery = newDelivery({ page: async () => pageOf('f') });
+    let ended: Ending | undefined;
+    await listen(delivery, 'a', { isAllowed: async () => false, onEnd: (ending) => (ended = ending) });
+    delivery.refilled({ epoch, start: id('1-0'), last: id('1-0'), entries: [] }, reason);
+    await nextTurn();
+    expect([epoch, reason, ended?.code]).toEqual([epoch, reason, isEnded ? 'session_ended' : undefined]);
+  }
+});
+
+test('whoever catches up from the log is told what only the window has, and is still fresh', async () => {
+  const texts = ['2-0', '3-0', '4-0', '5-0', '6-0'].map((at, i) => said(at, 'a', `${i + 1}-0`));
+  const left: JournalEntry = { ...said('7-0', 'a', '6-0'), kind: 'presence', data: PRESENCE };
+  const entries = [...texts.slice(-2), left];
+  const asked: string[] = [];
+  const delivery = newDelivery({
+    facts: async () => FACTS,
+    page: async (_rooms, after, end) => {
+      asked.push(`(${after}, ${end}]`);
+      return pageOf(
+        'e',
+        texts.filter((entry) => entry.id > after && entry.id <= end),
+      );
+    },
+  });
+  delivery.refilled({ epoch: 'e', start: id('4-0'), last: id('7-0'), entries: [] }, 'outrun');
+  delivery.heard(entries);
+  const { told } = await listen(delivery, 'a', { after: 'e.2-0' });
+  await waitFor('all', () => told.length === 5);
+  expect(told).toEqual(['3-0', '4-0', '5-0', '6-0', '7-0']);
+  expect(asked).toEqual(['(2-0, 4-0]']);
+});
+
+test('the log isn’t read for those who have left meanwhile, and who comes waits for nobody', async () => {
+  const reads: string[] = [];
+  let goOn: () => void = () => {};
+  const first = new Promise<void>((resolve) => (goOn = resolve));
+  const delivery = newDelivery(
+    {
+      facts: async () => FACTS,
+      page: async (_rooms, after) => {
+        reads.push(after);
+        await first;
+        return pageOf('e');
+      },
+    },
+    { concurrentReads: 1 },
+  );
+  delivery.refilled({ epoch: 'e', start: id('8-0'), last: id('9-0'), entries: [] }, 'outrun');
+  const all: Listener[] = [];
+  for (const at of ['2-0', '3-0', '4-0']) all.push(await listen(delivery, 'a', { after: `e.${at}` }));
+  all[1]?.reader.end();
+  goOn();
+  await waitFor('the last', () => all[2]?.reader.isLevel);
+  expect(reads).toEqual(['2-0', '4-0']);
 });

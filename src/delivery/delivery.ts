@@ -3,14 +3,23 @@ import type { PresenceEntry } from '../chat/entries.ts';
 import { idTime, type StreamId, ZERO_ID } from '../chat/ids.ts';
 import type { RoomKey } from '../chat/rooms.ts';
 import type { User } from '../chat/users.ts';
+import type { JournalFacts } from '../chat/vouching.ts';
 import type { JournalEnd, JournalEntry } from '../log/journal.ts';
 import type { Address } from '../log/keys.ts';
 import type { LogReader, Page } from '../log/read.ts';
 import type { RefillReason, TailListener } from '../log/tail.ts';
-import { refusalOf } from '../log/unreachable.ts';
+import { whenReachable } from '../log/unreachable.ts';
 import { type Counts, newCounts } from './counts.ts';
 import { Hub } from './hub.ts';
-import { type Ending, type Permission, type Place, Reader, type Sink, type Surroundings } from './reader.ts';
+import {
+  type Ending,
+  type LogRange,
+  type Permission,
+  type Place,
+  Reader,
+  type Sink,
+  type Surroundings,
+} from './reader.ts';
 import { Window } from './window.ts';
 
 interface DeliveryOptions {
@@ -103,13 +112,20 @@ export class Delivery implements TailListener, Surroundings {
     return reader;
   }
 
+  /** Refusal: `unavailable`. Small, so that whoever comes needn't wait for those who catch up. */
+  readFacts(id: StreamId): Promise<JournalFacts> {
+    return whenReachable(this.#log.facts(id));
+  }
+
   /** Refusal: `unavailable`. */
-  async readPage(rooms: readonly RoomKey[], after: StreamId, end: StreamId, limit: number): Promise<Page> {
-    try {
-      return await this.#limit(() => this.#log.page(rooms, after, end, limit));
-    } catch (error) {
-      throw refusalOf(error, 'unsent');
-    }
+  readPage(
+    rooms: readonly RoomKey[],
+    { after, end, limit }: LogRange,
+    isWanted: () => boolean,
+  ): Promise<Page | undefined> {
+    return whenReachable(
+      this.#limit(async () => (isWanted() ? this.#log.page(rooms, after, end, limit) : undefined)),
+    );
   }
 
   get level(): Place {
@@ -241,7 +257,8 @@ export class Delivery implements TailListener, Surroundings {
   /** Ends every reader of this process, and whoever still comes, their clients coming back spread over `spreadMs`. */
   endEveryone(code: Ending['code'], spreadMs: number): void {
     this.#farewell = () => ({ code, retryMs: Math.round(Math.random() * spreadMs) });
-    for (const reader of [...this.hub.everyone()]) reader.end(this.#farewell());
+    const bye = this.#farewell;
+    this.#each([...this.hub.everyone()], (reader) => reader.end(bye()));
   }
 }
 

@@ -21,8 +21,9 @@ export function gapFrame(
 
 /**
  * Several rooms' pages after a cursor as one run, by id. It ends no further than the lowest last id among rooms whose
- * page was cut, and at about `maxBytes`. A room trimmed beyond the cursor has its `gap` where its floor would stand; or at
- * the run's end, if the window goes on from there, which knows of no floors.
+ * page was cut, and at about `maxBytes`. A room trimmed beyond the cursor has its `gap` where its floor would stand, but
+ * before every place from which the window goes on, which knows of no floors: whoever is cut off and comes back from there
+ * must have been told.
  */
 export function mergePages(
   pages: readonly RoomPage[],
@@ -37,30 +38,36 @@ export function mergePages(
       told.push({ id: entry.id, frame: () => window.frameOf(page.room, entry) });
   }
   const from = formatCursor(window.epoch, after);
-  const gapAt = ({ room, oldest }: RoomPage, id: StreamId): Frame =>
-    gapFrame(room, from, oldest, 'trimmed', formatCursor(window.epoch, id));
   const trimmed = new Set(pages.filter(({ floor }) => compareIds(after, floor) < 0));
+  const gapOf = ({ room, oldest }: RoomPage, id?: StreamId): Frame =>
+    gapFrame(room, from, oldest, 'trimmed', id && formatCursor(window.epoch, id));
   for (const page of trimmed) {
-    // A floor beyond the end, for a log trimmed since the end was taken, is told at the end: there the cursor stops.
+    // A floor beyond the end is told at the end: there the cursor stops.
     const id = earlierId(page.floor, end);
-    told.push({ id, trimmed: page, frame: () => gapAt(page, id) });
+    told.push({ id, trimmed: page, frame: () => gapOf(page, id) });
   }
   told.sort((a, b) => compareIds(a.id, b.id));
   const frames: Frame[] = [];
+  const tellGaps = (last?: StreamId): void => {
+    const owed = [...trimmed];
+    trimmed.clear();
+    for (const page of owed) frames.push(gapOf(page, page === owed.at(-1) ? last : undefined));
+  };
   const runTo = (id: StreamId): Run => {
-    if (window.reachesBackTo(id)) for (const page of trimmed) frames.push(gapAt(page, id));
+    if (window.reachesBackTo(id)) tellGaps(id);
     return new Run(frames, id);
   };
   let bytes = 0;
   let reached = after;
   for (const { id, trimmed: page, frame } of told) {
     if (compareIds(id, upTo) > 0) break;
+    if (page !== undefined && !trimmed.has(page)) continue;
     const encoded = frame();
     if (frames.length > 0 && id !== reached && bytes + encoded.length > maxBytes) return runTo(reached);
-    frames.push(encoded);
     bytes += encoded.length;
     reached = id;
-    if (page !== undefined) trimmed.delete(page);
+    if (window.reachesBackTo(id)) tellGaps(page && id);
+    if (page === undefined || trimmed.delete(page)) frames.push(encoded);
   }
   return runTo(upTo);
 }

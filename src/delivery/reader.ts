@@ -3,7 +3,7 @@ import { formatCursor, parseCursor } from '../chat/cursors.ts';
 import type { EndingCode, GapReason } from '../chat/entries.ts';
 import { compareIds, laterId, type StreamId, ZERO_ID } from '../chat/ids.ts';
 import type { RoomKey } from '../chat/rooms.ts';
-import { judge } from '../chat/vouching.ts';
+import { type JournalFacts, judge } from '../chat/vouching.ts';
 import type { Address } from '../log/keys.ts';
 import type { Page } from '../log/read.ts';
 import type { RefillReason } from '../log/tail.ts';
@@ -49,13 +49,22 @@ export interface Surroundings {
   readonly level: Place;
   readonly hub: Hub;
   readonly counts: Counts;
-  /** Reads the rooms' logs in `(after, end]`, at most `limit` entries of each. */
-  readPage(rooms: readonly RoomKey[], after: StreamId, end: StreamId, limit: number): Promise<Page>;
+  /** What the journal says of an id. */
+  readFacts(id: StreamId): Promise<JournalFacts>;
+  /** Reads the rooms' logs in `(after, end]`, at most `limit` entries of each; undefined if that isn't wanted any more when its turn comes. */
+  readPage(rooms: readonly RoomKey[], range: LogRange, isWanted: () => boolean): Promise<Page | undefined>;
   readonly pageEntries: number;
   /** Telling a reader threw, which is a bug. */
   failed(error: unknown, reader: Reader): void;
   /** Has the tail compare this process' history with Redis' soon. */
   suspectRollback(): void;
+}
+
+/** What of the rooms' logs is read: `(after, end]`, at most `limit` entries of each. */
+export interface LogRange {
+  readonly after: StreamId;
+  readonly end: StreamId;
+  readonly limit: number;
 }
 
 interface ReaderOptions {
@@ -152,7 +161,7 @@ export class Reader {
       const isKnown = asked.epoch === window.epoch && window.knows(asked.id);
       if (after === undefined || isKnown) break;
       const generation = this.#generation;
-      const { facts } = await this.#around.readPage([], asked.id, asked.id, 0);
+      const facts = await this.#around.readFacts(asked.id);
       if (facts.epoch !== window.epoch) {
         await this.#awaitTail();
       } else if (generation === this.#generation) {
@@ -208,7 +217,8 @@ export class Reader {
   refilled(reason: RefillReason, oldEpoch: string, oldLevel: StreamId): void {
     this.#generation++;
     if (this.#ended) return;
-    if (reason === 'outrun') this.authoriseAgain();
+    // Something may have passed unheard. With the epoch all sessions went too, and nobody's ended.
+    if (reason === 'outrun' || oldEpoch === this.#around.window.epoch) this.authoriseAgain();
     if (!this.#hasBegun) return;
     if (this.#isLevel) this.#cursor = laterId(this.#cursor, oldLevel);
     this.#isLevel = false;
@@ -266,10 +276,11 @@ export class Reader {
     const generation = this.#generation;
     this.#isReading = true;
     const after = this.#cursor;
-    const end = window.end;
+    // Only to where the window begins: what is in it and in no log may still be fresh.
+    const end = window.start;
     const page = await this.#insist(
       () => generation === this.#generation,
-      () => this.#around.readPage(this.#rooms, after, end, pageEntries),
+      (isWanted) => this.#around.readPage(this.#rooms, { after, end, limit: pageEntries }, isWanted),
     );
     if (page === undefined) return;
     this.#around.counts.logPages++;
@@ -291,9 +302,12 @@ export class Reader {
     const isFirst = !this.#hasBegun;
     const generation = this.#generation;
     this.#isReading = true;
-    const read = () => this.#around.readPage(this.#rooms, ZERO_ID, ZERO_ID, 0);
+    const read = (isWanted: () => boolean) =>
+      this.#around.readPage(this.#rooms, { after: ZERO_ID, end: ZERO_ID, limit: 0 }, isWanted);
     for (;;) {
-      const page = isFirst ? await read() : await this.#insist(() => generation === this.#generation, read);
+      const page = isFirst
+        ? await read(() => !this.#ended)
+        : await this.#insist(() => generation === this.#generation, read);
       if (page === undefined || this.#ended) return;
       if (page.facts.epoch !== window.epoch) {
         await this.#awaitTail();
@@ -318,11 +332,15 @@ export class Reader {
   }
 
   /** Asks until there is an answer; undefined if meanwhile the reader ended or nobody wants it any more. */
-  async #insist<T>(isWanted: () => boolean, ask: () => Promise<T>): Promise<T | undefined> {
-    while (!this.#ended && isWanted()) {
+  async #insist<T>(
+    isWanted: () => boolean,
+    ask: (isWanted: () => boolean) => Promise<T>,
+  ): Promise<T | undefined> {
+    const isStillWanted = () => !this.#ended && isWanted();
+    while (isStillWanted()) {
       try {
-        const answer = await ask();
-        return this.#ended || !isWanted() ? undefined : answer;
+        const answer = await ask(isStillWanted);
+        return isStillWanted() ? answer : undefined;
       } catch {
         await pause(RETRY_MS * (0.5 + Math.random()), undefined, { ref: false });
       }

@@ -18,9 +18,9 @@ interface Item {
   readonly freshUntil: number;
 }
 
-/** A list whose oldest items leave without the rest being moved each time. */
+/** A list whose oldest items leave, and are let go of, without the rest being moved each time. */
 class Queue {
-  #items: Item[] = [];
+  #items: (Item | undefined)[] = [];
   #head = 0;
   /** The latest runs read from here, so that readers in the same place share them. */
   runs: { from: number; to: number; maxBytes: number; freshUntil: number; run: Run; position: number }[] = [];
@@ -38,7 +38,8 @@ class Queue {
   }
 
   shift(): Item | undefined {
-    const item = this.#items[this.#head++];
+    const item = this.#items[this.#head];
+    this.#items[this.#head++] = undefined;
     if (this.#head > 1024 && this.#head * 2 > this.#items.length) {
       this.#items = this.#items.slice(this.#head);
       this.#head = 0;

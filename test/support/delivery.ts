@@ -3,14 +3,18 @@ import { DEFAULTS } from '../../src/config.ts';
 import { Delivery } from '../../src/delivery/delivery.ts';
 import type { LogReader } from '../../src/log/read.ts';
 
-/** A delivery without room logs, whose window begins, and ends, after `1-0` of the history `e`. */
-export function newDelivery(): Delivery {
-  const delivery = new Delivery({} as LogReader, DEFAULTS, {
-    refilled: () => {},
-    failed: (error) => {
-      throw error;
+/** A delivery whose window begins, and ends, after `1-0` of the history `e`; `log`: what is asked of the room logs. */
+export function newDelivery(log: Partial<LogReader> = {}, options: Partial<typeof DEFAULTS> = {}): Delivery {
+  const delivery = new Delivery(
+    log as LogReader,
+    { ...DEFAULTS, ...options },
+    {
+      refilled: () => {},
+      failed: (error) => {
+        throw error;
+      },
     },
-  });
+  );
   delivery.refilled({ epoch: 'e', start: ZERO_ID, last: '1-0' as StreamId, entries: [] }, 'start');
   return delivery;
 }
