@@ -1,6 +1,6 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { type StreamId, ZERO_ID } from '../src/chat/ids.ts';
 import type { RoomKey } from '../src/chat/rooms.ts';
 import { Frame } from '../src/delivery/frame.ts';
@@ -171,13 +171,11 @@ test('what has left the window is no longer in memory, however many rooms there 
   const collect = runInNewContext('gc') as () => void;
   const { window } = newDelivery({}, { windowEntries: 200 });
   const data = JSON.stringify({ text: 'x'.repeat(10_000) });
-  const push = (n: number) =>
-    window.push({
-      ...entry(`${n + 2}-0`),
-      data,
-      to: `room:main/room-${n % 100}`,
-      before: id(`${n + 1}-0`),
-    });
+  const push = (n: number) => {
+    const name = `room-${n % 100}`;
+    window.push({ ...entry(`${n + 2}-0`), data, to: `room:main/${name}`, before: id(`${n + 1}-0`) });
+    expect(window.read(window.position - 1, [room(name)], 1e6).run.frames).toHaveLength(1);
+  };
   for (let n = 0; n < 200; n++) push(n);
   collect();
   const before = process.memoryUsage().arrayBuffers;
@@ -188,6 +186,20 @@ test('what has left the window is no longer in memory, however many rooms there 
     collect();
     return process.memoryUsage().arrayBuffers - before < 1e6;
   });
+});
+
+test('what nobody is told isn’t encoded, and what is told is encoded once', () => {
+  const { window } = newDelivery();
+  const spy = vi.spyOn(window, 'frameOf');
+  for (const at of [2, 3, 4])
+    window.push({ ...entry(`${at}-0`), to: `room:main/${at < 4 ? 'a' : 'b'}`, before: id(`${at - 1}-0`) });
+  expect(spy).not.toHaveBeenCalled();
+  const told = (from: number) => window.read(from, [room('a')], 1e6).run.frames;
+  const [second, third] = told(0);
+  expect(told(1)).toEqual([third]);
+  expect(told(1)[0]).toBe(third);
+  expect(String(second?.sse)).toContain('id: e.2-0\n');
+  expect(spy).toHaveBeenCalledTimes(2);
 });
 
 test('a frame is a chunk as large as it says, its event within it', () => {

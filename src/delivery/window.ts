@@ -12,10 +12,12 @@ interface Item {
   readonly position: number;
   readonly id: StreamId;
   readonly room: RoomKey | undefined;
-  readonly frame: Frame | undefined;
   readonly bytes: number;
   /** Until when it is of use, in `performance.now()` milliseconds. */
   readonly freshUntil: number;
+  /** What it is made of, until somebody here is told it: most of what a process hears may be for readers of others. */
+  entry: LoggedEntry | undefined;
+  frame: Frame | undefined;
 }
 
 /** A list whose oldest items leave, and are let go of, without the rest being moved each time. */
@@ -75,7 +77,8 @@ interface Bounds {
 const SHARED_RUNS = 64;
 /** A transient entry that a reader is told later than this would only mislead it. */
 const FRESH_MS = 30_000;
-const ITEM_OVERHEAD_BYTES = 200;
+/** Beside its data: the item, what the frame adds, and what they are in V8's memory. */
+const ITEM_OVERHEAD_BYTES = 400;
 
 /**
  * The recent end of the journal in this process's memory: all of `(start, end]`, encoded, by room.
@@ -136,10 +139,17 @@ export class Window {
 
   push(entry: JournalEntry, ageMs = 0): void {
     const room = entry.to.startsWith('room:') ? (entry.to.slice('room:'.length) as RoomKey) : undefined;
-    const frame = room === undefined ? undefined : this.frameOf(room, entry);
-    const bytes = ITEM_OVERHEAD_BYTES + (frame?.length ?? 0);
+    const bytes = ITEM_OVERHEAD_BYTES + (room === undefined ? 0 : Buffer.byteLength(entry.data));
     const freshUntil = isTransient(entry) ? performance.now() - ageMs + FRESH_MS : Number.POSITIVE_INFINITY;
-    const item = { position: ++this.#position, id: entry.id, room, frame, bytes, freshUntil };
+    const item: Item = {
+      position: ++this.#position,
+      id: entry.id,
+      room,
+      bytes,
+      freshUntil,
+      entry: room === undefined ? undefined : entry,
+      frame: undefined,
+    };
     this.#all.push(item);
     this.#bytes += bytes;
     if (room !== undefined) {
@@ -165,6 +175,16 @@ export class Window {
     const lane = this.#lanes.get(item.room);
     lane?.shift();
     if (lane?.length === 0) this.#lanes.delete(item.room);
+  }
+
+  /** Encoded when it is told for the first time, and once. */
+  #frameOf(item: Item): Frame {
+    const { room, entry } = item;
+    if (item.frame === undefined) {
+      item.frame = this.frameOf(room as RoomKey, entry as LoggedEntry);
+      item.entry = undefined;
+    }
+    return item.frame;
   }
 
   /** An entry of a room in its encoded form. */
@@ -241,15 +261,16 @@ export class Window {
           item = candidate;
         }
       }
-      if (next === undefined || item?.frame === undefined)
+      if (next === undefined || item === undefined)
         return { run: new Run(frames, this.#end), position: this.#position, freshUntil };
       next.index++;
       if (item.freshUntil <= now) continue;
-      if (last !== undefined && bytes + item.frame.length > maxBytes) {
+      const frame = this.#frameOf(item);
+      if (last !== undefined && bytes + frame.length > maxBytes) {
         return { run: new Run(frames, last.id), position: last.position, freshUntil };
       }
-      frames.push(item.frame);
-      bytes += item.frame.length;
+      frames.push(frame);
+      bytes += frame.length;
       last = item;
       freshUntil = Math.min(freshUntil, item.freshUntil);
     }
