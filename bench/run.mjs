@@ -33,10 +33,23 @@ import * as longPoll from './rows/7-long-poll.mjs';
 import * as curves from './rows/8-curves.mjs';
 import * as oneRedis from './rows/9-redis.mjs';
 import * as workers from './rows/10-workers.mjs';
+import * as confirmations from './rows/11-confirmations.mjs';
 import { installNchan } from './sides/nchan.mjs';
 import { installSocketIo } from './sides/socket-io.mjs';
 
-const ROWS = [fanOut, manyRooms, latency, storm, memory, posts, longPoll, curves, oneRedis, workers];
+const ROWS = [
+  fanOut,
+  manyRooms,
+  latency,
+  storm,
+  memory,
+  posts,
+  longPoll,
+  curves,
+  oneRedis,
+  workers,
+  confirmations,
+];
 /** Of a whole run. Beyond it something hangs. */
 const LIMIT_MS = 40 * 60_000;
 

@@ -7,12 +7,15 @@ import { StartError } from './log/start-error.ts';
 import { type RunningServer, startServer } from './server.ts';
 import { WORKER_ARGUMENT } from './workers/orders.ts';
 
-type Running = Pick<RunningServer, 'url' | 'close'>;
+/** `restart`: puts new processes in the place of those that serve; one that serves alone can't be replaced so. */
+type Running = Pick<RunningServer, 'url' | 'close'> & { restart?(): void };
+
+const STOP_SIGNALS = ['SIGTERM', 'SIGINT'] as const;
 
 /** Aborts with the first signal to stop; a second one ends the process at once. */
-function stopSignal(log: Log): AbortSignal {
+function stopSignal(log: Log, names: readonly NodeJS.Signals[]): AbortSignal {
   const stopping = new AbortController();
-  for (const name of ['SIGTERM', 'SIGINT'] as const) {
+  for (const name of names) {
     process.on(name, () => {
       if (stopping.signal.aborted) process.exit(1);
       log.info({ signal: name }, 'stopping');
@@ -37,7 +40,6 @@ async function start(config: Config, log: Log, stop: AbortSignal): Promise<Runni
     if (config.workers === 1) return await startServer(config, log, stop);
     const { startWorkers } = await import('./workers/start-workers.ts');
     const workers = await startWorkers(config, log, stop);
-    process.on('SIGHUP', () => workers.restart());
     const { failure } = workers;
     failure.addEventListener('abort', () => {
       if (!stop.aborted) void workers.close().then(() => fail(failure.reason));
@@ -53,7 +55,7 @@ async function start(config: Config, log: Log, stop: AbortSignal): Promise<Runni
 async function command(name: CommandName, args: readonly string[]): Promise<void> {
   const { runCommand } = await import('./cli/run-command.ts');
   const ending = new AbortController();
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  for (const signal of STOP_SIGNALS) {
     process.on(signal, () => {
       if (ending.signal.aborted) process.exit(1);
       ending.abort();
@@ -81,8 +83,22 @@ async function main(): Promise<void> {
     return;
   }
   const log = pino({ level: asked.config.logLevel });
-  const stop = stopSignal(log);
-  const running = await start(asked.config, log, stop);
+  let running: Running | undefined;
+  // Whoever closes the terminal of a process that serves alone wants it to stop.
+  const isHungUp = asked.config.workers === 1 && process.stdin.isTTY;
+  const stop = stopSignal(log, isHungUp ? [...STOP_SIGNALS, 'SIGHUP'] : STOP_SIGNALS);
+  // Unheard it would end the process at once, and leave a private Redis behind.
+  if (!isHungUp) {
+    process.on('SIGHUP', () => {
+      if (running?.restart) running.restart();
+      else
+        log.warn(
+          { signal: 'SIGHUP' },
+          'there is nothing to restart in turn: workers are none, or just starting',
+        );
+    });
+  }
+  running = await start(asked.config, log, stop);
   if (running === undefined) return;
   process.stdout.write(`Throughline is at ${running.url}/\n`);
   const close = () => void running.close().then(() => process.exit(0));

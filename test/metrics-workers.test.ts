@@ -68,6 +68,7 @@ async function serve(env: Record<string, string> = {}) {
 }
 
 const workersIn = (samples: Samples) => [
+  samples.get('throughline_workers_wanted'),
   samples.get('throughline_workers'),
   samples.get('throughline_workers_answering'),
 ];
@@ -90,7 +91,7 @@ describe('the metrics of two workers', () => {
     for (let i = 0; i < 4; i++) {
       expect((await fetch(`${url}/metrics`, init)).status).toBe(200);
       for (const samples of [await scrape(`${url}/metrics`, TOKEN), await onPort()]) {
-        expect(workersIn(samples)).toEqual([2, 2]);
+        expect(workersIn(samples)).toEqual([2, 2, 2]);
         expect(samples.get(POSTS)).toBe(10);
         expect(samples.get('throughline_readers{carrier="sse"}')).toBe(4);
         expect(samples.get('throughline_tail_reading')).toBe(1);
@@ -120,7 +121,7 @@ describe('the metrics of two workers', () => {
     await untilListened(4);
     await post(5);
     const after = await onPort();
-    expect(workersIn(after)).toEqual([2, 2]);
+    expect(workersIn(after)).toEqual([2, 2, 2]);
     expect(after.get(POSTS)).toBe(15);
     expect(after.get('throughline_readers{carrier="sse"}')).toBe(0);
     for (const [name, count] of before)
@@ -146,7 +147,7 @@ describe('the metrics of two workers', () => {
     );
     await waitFor('the old ones to end', () => !workers().some((pid) => first.includes(pid)), 100_000);
     const samples = await onPort();
-    expect(workersIn(samples)).toEqual([2, 2]);
+    expect(workersIn(samples)).toEqual([2, 2, 2]);
     expect(samples.get(POSTS)).toBe(10);
     expect(least).toBe(1);
   }, 150_000);
@@ -162,7 +163,7 @@ describe('the metrics of two workers', () => {
       const startedAt = performance.now();
       const samples = await onPort();
       expect(performance.now() - startedAt).toBeLessThan(4000);
-      expect(workersIn(samples)).toEqual([2, 1]);
+      expect(workersIn(samples)).toEqual([2, 2, 1]);
       expect(samples.get(POSTS)).toBe(10);
       expect(samples.get('throughline_tail_reading')).toBe(1);
     }

@@ -127,6 +127,19 @@ describe('under traffic', () => {
     expect(first.filter(isAlive)).toEqual([]);
   }, 120_000);
 
+  test('one that serves alone goes on when it is asked to restart in turn, and so does its Redis', async () => {
+    const service = launch({ WORKERS: '1' });
+    const url = await service.url();
+    const person = await Person.logIn(url);
+    const redises = redisesOf(service);
+    service.child.kill('SIGHUP');
+    await waitFor('its word', () => service.out.includes('nothing to restart in turn'));
+    await person.post('still here');
+    expect(redises).toHaveLength(1);
+    expect(await service.kill('SIGTERM')).toBe(0);
+    expect(redises.filter(isAlive)).toEqual([]);
+  });
+
   test('a stop says bye to all, and leaves neither process nor Redis', async () => {
     const service = launch();
     const url = await untilAllServe(service);

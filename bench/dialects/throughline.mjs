@@ -1,5 +1,6 @@
 // How Throughline is spoken to: log-in, posts, streams, long-polls. Every reader and every post has a session; posts go
 // through the sessions in turn, so that the pace which the defaults allow each user is kept.
+import { randomUUID } from 'node:crypto';
 import { PollReader } from '../load/poll-reader.mjs';
 import { spread } from '../load/requester.mjs';
 import { eventsOf, StreamReader } from '../load/stream-reader.mjs';
@@ -60,6 +61,22 @@ export class ThroughlineDialect {
     const answer = await requester.ask('POST', path, this.#cookie(this.#posts++), JSON.stringify({ text }));
     if (answer.status !== 201) throw new Error(`a post was answered ${answer.head} ${answer.body}`);
     return answer;
+  }
+
+  /** All people confirm a stream once, each in one of the rooms; answers how many those are. */
+  async confirmAll(rooms, connections) {
+    await spread(
+      this.#port,
+      this.#cookies.length,
+      async (requester, i) => {
+        const body = JSON.stringify({ nonce: randomUUID(), rooms: rooms[i % rooms.length] });
+        const answer = await requester.ask('POST', '/api/confirm', this.#cookie(i), body);
+        if (answer.status !== 204)
+          throw new Error(`a confirmation was answered ${answer.head} ${answer.body}`);
+      },
+      connections,
+    );
+    return this.#cookies.length;
   }
 
   /** Where a reader goes on that had everything up to a post. */

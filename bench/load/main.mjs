@@ -5,6 +5,7 @@ import { PlainExpressDialect } from '../dialects/plain-express.mjs';
 import { SocketIoDialect } from '../dialects/socket-io.mjs';
 import { ThroughlineDialect } from '../dialects/throughline.mjs';
 import { churn } from './churn.mjs';
+import { confirmAll } from './confirm-all.mjs';
 import { Crowd } from './crowd.mjs';
 import { mark, obey } from './obey.mjs';
 import { offer } from './offer.mjs';
@@ -44,6 +45,7 @@ const phases = {
   comeBack: (options) => comeBack(crowd, { ...options, mark }),
   postOnly: (options) => postOnly(crowd, { ...options, mark }),
   postMany: (options) => postMany(crowd, options),
+  confirmAll: (options) => confirmAll(crowd, { ...options, mark }),
   churn: (options) => churn(crowd, options),
   async leave(options) {
     const checked = crowd.leave(options);

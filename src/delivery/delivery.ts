@@ -80,7 +80,6 @@ export class Delivery implements TailListener, Surroundings {
   #isTurnComing = false;
   /** What was heard for readers of this process since that round began. */
   #news: News | undefined;
-  #lagMs = 0;
   #farewell: (() => Ending) | undefined;
   suspectRollback: () => void = () => {};
   /** Told once a turn: milliseconds from the append of the round’s oldest news until the turn’s readers were written to. */
@@ -138,7 +137,6 @@ export class Delivery implements TailListener, Surroundings {
    */
   heard(entries: readonly JournalEntry[]): void {
     const after = this.#end;
-    if (entries.length > 0) this.#lagMs = sinceAppend((entries.at(-1) as JournalEntry).id);
     this.#endSessions(entries);
     for (const entry of entries) {
       if (entry.kind === 'presence') this.#hearPresence(entry);
@@ -189,11 +187,6 @@ export class Delivery implements TailListener, Surroundings {
       this.#goOn();
     }
   };
-
-  /** How old the newest entry was when it was heard, in milliseconds between Redis' clock and this machine's. */
-  get lagMs(): number {
-    return this.#lagMs;
-  }
 
   refilled(end: JournalEnd, reason: RefillReason): void {
     this.heardSessionEnd();
@@ -270,8 +263,4 @@ function presenceOf(data: string): Pick<PresenceEntry, 'user' | 'here'> | undefi
   } catch {
     return undefined;
   }
-}
-
-function sinceAppend(id: StreamId): number {
-  return Math.max(0, Date.now() - idTime(id));
 }

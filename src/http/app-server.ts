@@ -9,8 +9,14 @@ export const KEEP_ALIVE_MS = 75_000;
  * A constructor like `base` whose instances have that prototype from the start. Express gives every request and response
  * the application's prototypes; changing an object's prototype after the fact costs more than all else Express does.
  * `base` is called rather than constructed: with `Reflect.construct` V8 makes each instance a hidden class of its own.
+ * Undefined for a class, which can't be called: Node.js wants its constructors to become such one day (DEP0195), and then
+ * Express changes the prototypes itself, as it does everywhere else.
  */
-function bornAs<T extends typeof IncomingMessage | typeof ServerResponse>(base: T, prototype: object): T {
+export function bornAs<T extends new (...args: never[]) => object>(
+  base: T,
+  prototype: object,
+): T | undefined {
+  if (/^class\b/.test(Function.prototype.toString.call(base))) return undefined;
   function Born(this: object, first: unknown, options: unknown): void {
     (base as unknown as (...args: unknown[]) => void).call(this, first, options);
   }
@@ -20,12 +26,14 @@ function bornAs<T extends typeof IncomingMessage | typeof ServerResponse>(base: 
 
 /** The server of an Express application; with a certificate, over TLS. */
 export function createAppServer(app: Express, tls?: { cert: Buffer; key: Buffer }): Server | TlsServer {
+  const request = bornAs(IncomingMessage, app.request);
+  const response = bornAs(ServerResponse, app.response);
   const options: ServerOptions = {
     keepAlive: true,
     keepAliveTimeout: KEEP_ALIVE_MS,
     headersTimeout: KEEP_ALIVE_MS + 5000,
-    IncomingMessage: bornAs(IncomingMessage, app.request),
-    ServerResponse: bornAs(ServerResponse, app.response),
+    ...(request && { IncomingMessage: request }),
+    ...(response && { ServerResponse: response }),
   };
   return tls ? createTlsServer({ ...options, ...tls }, app) : createServer(options, app);
 }

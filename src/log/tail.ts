@@ -1,5 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import { type StreamId, ZERO_ID } from '../chat/ids.ts';
+import { idTime, type StreamId, ZERO_ID } from '../chat/ids.ts';
 import { judge } from '../chat/vouching.ts';
 import { type JournalEnd, type JournalEntry, journalEntry, readFacts, readJournalEnd } from './journal.ts';
 import type { Keys } from './keys.ts';
@@ -26,6 +26,8 @@ interface TailOptions {
 const BLOCK_MS = 1000;
 const CHECK_EVERY_MS = 1000;
 const RETRY_MS = 200;
+/** A quiet journal is asked each second, so that a tail of which so long nothing came doesn't read. */
+const SILENT_MS = 3000;
 
 /**
  * Reads the journal as it grows, on a connection of its own. Its position is always a concrete id. It asks Redis to
@@ -46,6 +48,7 @@ export class Tail {
   #owesRefill = false;
   #loop: Promise<void> | undefined;
   #heardAt = 0;
+  #lagMs = 0;
 
   constructor(redis: RedisClient, keys: Keys, log: Log, options: TailOptions, listener: TailListener) {
     this.#redis = redis;
@@ -65,8 +68,16 @@ export class Tail {
   }
 
   /** Whether the journal was read (or found quiet) within the last `withinMs` milliseconds. */
-  isReading(withinMs: number): boolean {
+  isReading(withinMs = SILENT_MS): boolean {
     return performance.now() - this.#heardAt < withinMs;
+  }
+
+  /**
+   * How far behind the journal this process is, in milliseconds: how old the newest entry was when it was read, between
+   * Redis' clock and this machine's (0 once there are no more); while nothing can be read, how long that has been so.
+   */
+  get lagMs(): number {
+    return this.isReading() ? this.#lagMs : performance.now() - this.#heardAt;
   }
 
   /** Has the tail look for a rollback with its next read (within a second) instead of when it is due. */
@@ -105,8 +116,10 @@ export class Tail {
       if (!(await this.#check())) return;
     }
     this.#heardAt = performance.now();
+    this.#lagMs = 0;
     if (entries.length > 0) {
       this.#position = (entries.at(-1) as JournalEntry).id;
+      this.#lagMs = Math.max(0, Date.now() - idTime(this.#position));
       this.#owesRefill = !this.#tell(entries);
       if (this.#owesRefill) return;
     }
@@ -159,6 +172,7 @@ export class Tail {
     this.#epoch = end.epoch;
     this.#position = end.last;
     this.#heardAt = this.#checkedAt = performance.now();
+    this.#lagMs = 0;
     this.#listener.refilled(end, reason);
   }
 }

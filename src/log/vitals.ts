@@ -1,4 +1,3 @@
-import { setTimeout as pause } from 'node:timers/promises';
 import type { Keys } from './keys.ts';
 import type { RedisClient } from './redis-client.ts';
 import { Script } from './script.ts';
@@ -16,25 +15,9 @@ export interface Vitals {
 /** By a script, which goes to the master that holds the journal. */
 const clockScript = new Script(`return redis.call('TIME')`);
 
-/** Asks Redis how it is, wherever the shards of these keys lie; undefined if it doesn't answer within `withinMs` milliseconds. */
-export async function readVitals(
-  redis: RedisClient,
-  shards: readonly Keys[],
-  withinMs: number,
-): Promise<Vitals | undefined> {
-  if (redis.status !== 'ready') return undefined;
-  const waiting = new AbortController();
-  const tooLate = pause(withinMs, undefined, { ref: false, signal: waiting.signal }).catch(() => undefined);
-  try {
-    return await Promise.race([askAll(redis, shards), tooLate]);
-  } catch {
-    return undefined;
-  } finally {
-    waiting.abort();
-  }
-}
-
-async function askAll(redis: RedisClient, shards: readonly Keys[]): Promise<Vitals> {
+/** Asks Redis how it is, wherever the shards of these keys lie. Rejects where it isn't there. */
+export async function readVitals(redis: RedisClient, shards: readonly Keys[]): Promise<Vitals> {
+  if (redis.status !== 'ready') throw new Error('not connected');
   const all = await Promise.all(shards.map((keys) => ask(redis, keys)));
   return all.reduce((a, b) => ({
     roundTripMs: Math.max(a.roundTripMs, b.roundTripMs),

@@ -6,6 +6,7 @@ import { Collectors } from './collectors.ts';
 import { addProcessMetrics } from './process-metrics.ts';
 import { type Samples, samplesOf } from './samples.ts';
 import { type Asked, addServiceMetrics, type ServiceParts } from './service-metrics.ts';
+import { within } from './within.ts';
 import { addWorkerMetrics } from './worker-metrics.ts';
 
 /** What the metrics are read from. */
@@ -28,7 +29,7 @@ export class Metrics {
     this.#sources = sources;
     const collectors = new Collectors(this.#registry);
     // Of workers the primary knows how many there are.
-    if (!isWorker) addWorkerMetrics(collectors, () => ({ serving: 1, answering: 1 }));
+    if (!isWorker) addWorkerMetrics(collectors, () => ({ wanted: 1, serving: 1, answering: 1 }));
     addServiceMetrics(collectors, sources, () => this.#asked);
     this.#stopProcessMetrics = addProcessMetrics(collectors);
   }
@@ -53,8 +54,10 @@ export class Metrics {
   async #askRedis(): Promise<void> {
     const { redis, shards, doctorCounts } = this.#sources;
     const keys = shards.map((shard) => shard.keys);
-    const vitals = await readVitals(redis, keys, ANSWER_WITHIN_MS);
-    const doctor = vitals && (await doctorCounts.read().catch(() => undefined));
+    const [vitals, doctor] = await Promise.all([
+      within(ANSWER_WITHIN_MS, () => readVitals(redis, keys)),
+      within(ANSWER_WITHIN_MS, () => doctorCounts.read()),
+    ]);
     this.#asked = { vitals, doctor };
   }
 }

@@ -37,8 +37,6 @@ export interface Asked {
 }
 
 const LATENCY_BUCKETS_S = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
-/** A quiet journal is asked once a second, so that a tail of which so long nothing came doesn't read. */
-const READING_WITHIN_MS = 3000;
 
 /** What the service does. `asked` answers what Redis said for the scrape under way. */
 export function addServiceMetrics(collectors: Collectors, parts: ServiceParts, asked: () => Asked): void {
@@ -165,13 +163,13 @@ function addJournal(collectors: Collectors, { shards, counts }: ServiceParts, as
   collectors.gauge(
     'throughline_tail_reading',
     '1 while every journal is read, else 0.',
-    () => Number(shards.every(({ tail }) => tail.isReading(READING_WITHIN_MS))),
+    () => Number(shards.every(({ tail }) => tail.isReading())),
     'min',
   );
   collectors.gauge(
     'throughline_tail_lag_seconds',
-    'Age of the newest entry when it was heard, by Redis’ clock and this machine’s; of the shard that lags most.',
-    () => Math.max(...shards.map(({ delivery }) => delivery.lagMs)) / 1000,
+    'How far behind the journal this process is, by Redis’ clock and this machine’s; of the shard that lags most.',
+    () => Math.max(...shards.map(({ tail }) => tail.lagMs)) / 1000,
     'max',
   );
   collectors.counterBy(

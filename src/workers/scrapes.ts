@@ -1,5 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { Registry } from 'prom-client';
+import type { Config } from '../config.ts';
 import { Collectors } from '../metrics/collectors.ts';
 import { addProcessMetrics } from '../metrics/process-metrics.ts';
 import { additiveIn, countsIn, exposition, type Samples, samplesOf, together } from '../metrics/samples.ts';
@@ -9,6 +10,9 @@ import type { WorkerLife } from './life.ts';
 /** Half a second more than Redis is waited for by each of them. */
 const ANSWER_WITHIN_MS = 2000;
 
+/** How many workers there should be, and whether anybody may scrape them. */
+type ScrapedConfig = Pick<Config, 'workers' | 'metricsPort' | 'metricsToken'>;
+
 /** Reads the metrics of all workers as those of one service, whose counts don't go back when a worker ends. */
 export class Scrapes {
   readonly #registry = new Registry();
@@ -16,13 +20,16 @@ export class Scrapes {
   readonly #stopProcessMetrics: () => void;
   /** What those that ended had counted. */
   #past: Samples = [];
-  #workers: WorkerCounts = { serving: 0, answering: 0 };
+  readonly #wanted: number;
+  #workers: Pick<WorkerCounts, 'serving' | 'answering'> = { serving: 0, answering: 0 };
   #reading: Promise<string> | undefined;
 
-  constructor() {
+  constructor({ workers, metricsPort, metricsToken }: ScrapedConfig) {
+    this.#wanted = workers;
     const collectors = new Collectors(this.#registry);
-    addWorkerMetrics(collectors, () => this.#workers);
-    this.#stopProcessMetrics = addProcessMetrics(collectors);
+    addWorkerMetrics(collectors, () => ({ wanted: this.#wanted, ...this.#workers }));
+    const isScraped = metricsPort !== undefined || metricsToken !== undefined;
+    this.#stopProcessMetrics = isScraped ? addProcessMetrics(collectors) : () => {};
   }
 
   /** From now on a worker's metrics are read, and what it counted is kept when it is gone. */

@@ -35,7 +35,7 @@ export async function startWorkers(config: Config, log: Log, signal: AbortSignal
   const { dataDir, host } = config;
   const embedded =
     config.redisUrl === undefined ? await startEmbeddedRedis({ dataDir, log, signal }) : undefined;
-  const scrapes = new Scrapes();
+  const scrapes = new Scrapes(config);
   const workers = new Workers(
     {
       ...config,
