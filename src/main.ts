@@ -1,8 +1,7 @@
 #!/usr/bin/env node
-import { pino } from 'pino';
 import { type CommandName, commandsText, isCommand } from './cli/commands.ts';
 import { type Config, configFrom, helpText } from './config.ts';
-import { type Log, withoutCommand } from './log/logger.ts';
+import { type Log, openLog, withoutCommand } from './log/logger.ts';
 import { StartError } from './log/start-error.ts';
 import { type RunningServer, startServer } from './server.ts';
 import { WORKER_ARGUMENT } from './workers/orders.ts';
@@ -82,7 +81,7 @@ async function main(): Promise<void> {
     process.stdout.write(`${helpText()}\n\n${commandsText()}\n`);
     return;
   }
-  const log = pino({ level: asked.config.logLevel });
+  const log = openLog(asked.config.logLevel);
   let running: Running | undefined;
   // Whoever closes the terminal of a process that serves alone wants it to stop.
   const isHungUp = asked.config.workers === 1 && process.stdin.isTTY;

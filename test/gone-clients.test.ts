@@ -14,6 +14,7 @@ const STALL_MS = 400;
 const LEAVE_MS = 50;
 /** So many probes there may be at once, and some more. */
 const ALL_PLACES = 220;
+const FREE_PLACES = 190;
 
 let redis: TestRedis;
 let server: RunningServer;
@@ -45,9 +46,13 @@ async function askAndLeave(requests: readonly string[], headers: string): Promis
   socket.destroy();
 }
 
-async function isProbed(): Promise<boolean> {
-  const stream = await fetch(`${server.url}/api/doctor/stream?seconds=1`);
-  return (await stream.text()).includes('event: hello');
+/** Whether nearly all places are free: so many probes at once are let in. */
+async function areFree(): Promise<boolean> {
+  const answers = await Promise.all(
+    Array.from({ length: FREE_PLACES }, () => fetch(`${server.url}/api/doctor/poll?wait=0`)),
+  );
+  await Promise.all(answers.map((answer) => answer.text()));
+  return answers.every(({ status }) => status === 200);
 }
 
 test('no reader stays of a client that left while Redis was asked who it is', async () => {
@@ -71,7 +76,9 @@ test('a probe’s place is given back where its client left before it was taken'
     Array.from({ length: ALL_PLACES }, (_, i) => askAndLeave([probes[i % 2] as string], foreign)),
   );
   await pause(3 * STALL_MS);
-  await waitFor('a place', isProbed, 2000);
+  // Those that were stalled are through by then.
+  expect((await ada.get('/api/session')).status).toBe(200);
+  await waitFor('the places', areFree, 2000);
 });
 
 test('a probe’s place is given back where its client left with requests in a queue', async () => {
@@ -79,11 +86,30 @@ test('a probe’s place is given back where its client left with requests in a q
     Array.from({ length: ALL_PLACES }, () => '/api/doctor/poll?wait=30'),
     '',
   );
-  await waitFor('a place', isProbed, 2000);
+  await waitFor('the places', areFree, 2000);
 });
 
 test('no reader stays of a client that left with requests in a queue', async () => {
   const paths = ['/api/poll?rooms=lobby&wait=20', '/api/poll?rooms=lobby&wait=20', '/api/stream?rooms=lobby'];
   await askAndLeave(paths, `Cookie: ${ada.cookie}`);
   await waitFor('nobody', () => server.readers === 0, 2000);
+});
+
+test('a probe that has ended is let go of, though its answer waits for its turn', async () => {
+  const faults: unknown[] = [];
+  const note = (error: unknown) => void faults.push(error);
+  process.on('uncaughtException', note);
+  const socket = connect(Number(new URL(server.url).port), '127.0.0.1');
+  socket.on('error', () => {});
+  try {
+    const ask = (path: string) => socket.write(`GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`);
+    ask('/api/doctor/stream?seconds=5');
+    for (let i = 0; i < ALL_PLACES; i++) ask('/api/doctor/poll?wait=0&drip=1');
+    await pause(3000);
+    expect(faults).toEqual([]);
+    await waitFor('the places', areFree, 2000);
+  } finally {
+    socket.destroy();
+    process.off('uncaughtException', note);
+  }
 });

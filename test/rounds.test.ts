@@ -258,7 +258,37 @@ test('whoever catches up from the log is told what only the window has, and is s
   const { told } = await listen(delivery, 'a', { after: 'e.2-0' });
   await waitFor('all', () => told.length === 5);
   expect(told).toEqual(['3-0', '4-0', '5-0', '6-0', '7-0']);
-  expect(asked).toEqual(['(2-0, 4-0]']);
+  expect(asked).toHaveLength(1);
+});
+
+test('whoever catches up reaches a window that moves on during each read, and is told of a gap once', async () => {
+  const reads: string[] = [];
+  let n = 10;
+  const news = (count: number): JournalEntry[] =>
+    Array.from({ length: count }, () => {
+      n++;
+      return said(`${n}-0`, 'a', `${n - 1}-0`);
+    });
+  const delivery: Delivery = newDelivery(
+    {
+      facts: async () => FACTS,
+      page: async (_rooms, after) => {
+        reads.push(after);
+        delivery.heard(news(2));
+        await nextTurn();
+        const page = pageOf('e');
+        return { ...page, rooms: page.rooms.map((one) => ({ ...one, floor: id('18-0') })) };
+      },
+    },
+    { windowEntries: 10 },
+  );
+  delivery.refilled({ epoch: 'e', start: id('10-0'), last: id('10-0'), entries: [] }, 'outrun');
+  delivery.heard(news(12));
+  const { reader, told } = await listen(delivery, 'a', { after: 'e.3-0' });
+  await waitFor('the window', () => reader.isLevel);
+  expect(reads).toEqual(['3-0']);
+  expect(delivery.counts.gaps.trimmed).toBe(1);
+  expect(told).toEqual(['14-0', ...Array.from({ length: 10 }, (_, i) => `${i + 15}-0`)]);
 });
 
 test('the log isn’t read for those who have left meanwhile, and who comes waits for nobody', async () => {

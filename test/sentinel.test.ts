@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import type { RoomKey } from '../src/chat/rooms.ts';
@@ -5,9 +6,10 @@ import { connect } from '../src/log/connections.ts';
 import { Keys } from '../src/log/keys.ts';
 import { parseRedisAddress } from '../src/log/redis-address.ts';
 import type { RunningServer } from '../src/server.ts';
+import type { RedisNode } from './support/redis-nodes.ts';
 import { TestSentinels } from './support/redis-sentinels.ts';
 import { Person, startTestServer, testConfig } from './support/service.ts';
-import { saidIn, Talk } from './support/talk.ts';
+import { type Listener, type Said, saidIn, Talk } from './support/talk.ts';
 import { waitFor } from './support/wait-for.ts';
 
 const LOBBY = 'main/lobby' as RoomKey;
@@ -33,34 +35,11 @@ async function serve() {
   const persons = [person, person.at(there)] as const;
   const talk = await Talk.begin(persons);
   talks.push(talk);
-  return { talk, log: new Keys(config.namespace).log(LOBBY) };
+  return { talk, persons, log: new Keys(config.namespace).log(LOBBY) };
 }
 
-test('where the Sentinels change masters under traffic, all that is left is told once and in order, and it goes on', async () => {
-  const { talk, log } = await serve();
-  await talk.untilMore(10);
-  const before = await redis.master();
-  await redis.failOver();
-  const after = await waitFor('the new master', async () => {
-    const named = await redis.master();
-    return named !== before && (await named.info('role')) === 'master' ? named : undefined;
-  });
-  await talk.untilMore(10);
-  await talk.hush();
-  const all = await saidIn(after.client, log);
-  const texts = all.map(({ text }) => text);
-  expect(new Set(texts).size).toBe(texts.length);
-  await talk.expectAllTold(all);
-  const isLost = talk.accepted.some((text) => !texts.includes(text));
-  if (isLost) expect(talk.gaps.length).toBeGreaterThan(0);
-});
-
-test('a master killed under traffic is replaced: what was refused meanwhile is accepted later, once', async () => {
-  const { talk, log } = await serve();
-  await talk.untilMore(10);
-  const before = await redis.master();
-  await before.kill();
-  const after = await waitFor(
+const untilAnotherThan = (before: RedisNode) =>
+  waitFor(
     'the new master',
     async () => {
       const named = await redis.master();
@@ -68,16 +47,119 @@ test('a master killed under traffic is replaced: what was refused meanwhile is a
     },
     20_000,
   );
+
+/** How many connections of the service a Redis has. */
+async function connectionsAt({ client }: RedisNode): Promise<number> {
+  const clients = (await client.client('LIST')) as string;
+  return clients.match(/ name=throughline-/g)?.length ?? 0;
+}
+
+/** What a listener was told that isn't in the log. */
+function toldInVain(listener: Listener, log: readonly Said[]) {
+  const ids = new Set(log.map(({ id }) => id));
+  return listener.events.filter(({ kind, id }) => kind === 'message' && !ids.has(id as string));
+}
+
+function expectOnce(texts: readonly string[]): void {
+  expect(new Set(texts).size).toBe(texts.length);
+}
+
+/** A gap is told to whoever was told what is lost; where nothing is, it is told to nobody. */
+function expectGapsForLosses(talk: Talk, log: readonly Said[]): void {
+  const texts = new Set(log.map(({ text }) => text));
+  const deceived = talk.listeners.filter((listener) => toldInVain(listener, log).length > 0);
+  for (const { name, gaps } of deceived) expect(gaps, name).not.toEqual([]);
+  for (const gap of talk.gaps) expect(gap).toMatchObject({ room: 'lobby', reason: 'rollback' });
+  if (deceived.length === 0 && talk.accepted.every((text) => texts.has(text))) expect(talk.gaps).toEqual([]);
+}
+
+test('where the Sentinels change masters under traffic, all that is left is told once and in order, and it goes on', async () => {
+  const { talk, log } = await serve();
+  await talk.untilMore(10);
+  const before = await redis.master();
+  await redis.failOver();
+  const after = await untilAnotherThan(before);
+  await talk.untilMore(10);
+  await talk.hush();
+  const all = await saidIn(after.client, log);
+  expectOnce(all.map(({ text }) => text));
+  await talk.expectAllTold(all);
+  expectGapsForLosses(talk, all);
+}, 60_000);
+
+test('where the Sentinels change masters and nothing is lost, nobody is told of a gap', async () => {
+  const { talk, persons, log } = await serve();
+  await talk.untilMore(10);
+  await talk.hush();
+  await redis.untilWhole();
+  const before = await redis.master();
+  const connections = await connectionsAt(before);
+  await redis.failOver();
+  const after = await untilAnotherThan(before);
+  // The old master would still take posts, and lose them when it is told that it isn't one.
+  await waitFor(
+    'the service has moved',
+    async () => (await connectionsAt(before)) === 0 && (await connectionsAt(after)) === connections,
+  );
+  for (const person of persons) {
+    const post = { text: `after it, at ${person.url}`, clientId: randomUUID() };
+    await waitFor('it goes on', async () => (await person.send('/api/rooms/lobby/messages', post)).ok);
+  }
+  const all = await saidIn(after.client, log);
+  expect(all.length).toBe(talk.accepted.length + persons.length);
+  await talk.expectAllTold(all);
+  expect(talk.gaps).toEqual([]);
+}, 60_000);
+
+test('a master killed with what its replicas lack: every listener is told of a rollback, and all else once and in order', async () => {
+  const { talk, log } = await serve();
+  await talk.untilMore(10);
+  const before = await redis.master();
+  const replicas = redis.servers.filter((server) => server !== before);
+  await Promise.all(replicas.map((replica) => replica.loseMaster()));
+  const had = new Map<RedisNode, Said[]>();
+  for (const replica of replicas) had.set(replica, await saidIn(replica.client, log));
+  await talk.untilMore(10);
+  for (const listener of talk.listeners) {
+    await waitFor(`what no replica has over ${listener.name}`, () =>
+      [...had.values()].every((said) => toldInVain(listener, said).length > 0),
+    );
+  }
+  const promised = talk.accepted;
+  await before.kill();
+  const after = await untilAnotherThan(before);
+  await talk.untilMore(10);
+  await talk.hush();
+  const all = await saidIn(after.client, log);
+  const texts = all.map(({ text }) => text);
+  const kept = had.get(after) as Said[];
+  expect(all.slice(0, kept.length)).toEqual(kept);
+  expectOnce(texts);
+  expect(promised.filter((text) => !texts.includes(text)).length).toBeGreaterThanOrEqual(10);
+  await talk.expectAllTold(all);
+  for (const listener of talk.listeners) {
+    expect(toldInVain(listener, all), listener.name).not.toEqual([]);
+    expect(listener.gaps, listener.name).not.toEqual([]);
+    for (const gap of listener.gaps) expect(gap).toMatchObject({ room: 'lobby', reason: 'rollback' });
+  }
+  await Promise.all(replicas.map((replica) => replica.findMaster()));
+  await redis.rejoin(before);
+}, 60_000);
+
+test('a master killed under traffic is replaced: what was refused meanwhile is accepted later, once', async () => {
+  const { talk, log } = await serve();
+  await talk.untilMore(10);
+  const before = await redis.master();
+  await before.kill();
+  const after = await untilAnotherThan(before);
   await talk.untilMore(10);
   await talk.hush();
   expect(talk.refusals.length).toBeGreaterThan(0);
   const all = await saidIn(after.client, log);
-  const texts = all.map(({ text }) => text);
-  expect(new Set(texts).size).toBe(texts.length);
+  expectOnce(all.map(({ text }) => text));
   await talk.expectAllTold(all);
-  const lost = talk.accepted.filter((text) => !texts.includes(text));
-  if (lost.length > 0) expect(talk.gaps.length).toBeGreaterThan(0);
-});
+  expectGapsForLosses(talk, all);
+}, 60_000);
 
 test.each([
   [

@@ -54,7 +54,8 @@ test('a user’s sessions are dropped, and those of which isn’t known yet whos
   expect(asked).toHaveLength(3);
   void cache.get('a', 'a', true);
   expect(asked).toHaveLength(4);
-  asked[2]?.('cleo');
+  // It turns out to be of the same user.
+  asked[2]?.('ada');
   await pause(0);
   asked[4]?.('dora');
   expect(await early).toBe('dora');
@@ -87,6 +88,40 @@ test('whoever’s session is dropped twice while it is read is told what there i
   expect(await early).toBe('bea');
   expect(await cache.get('a', 's', true)).toBe('bea');
   expect(asked).toHaveLength(3);
+});
+
+test('everybody is told, though more are read at once than are kept', async () => {
+  let reads = 0;
+  const read = async (sid: string) => {
+    reads++;
+    await pause(5);
+    return sid;
+  };
+  const cache = new SessionCache(read, { unheardMs: 10_000, heardMs: 10_000, most: 10 });
+  const names = Array.from({ length: 30 }, (_, i) => `s${i}`);
+  expect(await Promise.all(names.map((name) => cache.get(name, name, true)))).toEqual(names);
+  expect(reads).toBe(30);
+});
+
+test('of what is being read only what is meant is read again, and nothing that ended is told', async () => {
+  const { asked, read } = slowStore();
+  const cache = new SessionCache(read, { unheardMs: 10_000, heardMs: 10_000, most: 10 });
+  const [ada, bea] = [cache.get('a', 's', true), cache.get('b', 't', true)];
+  cache.dropEach((session) => session === 'ada');
+  asked[0]?.('ada');
+  asked[1]?.('bea');
+  expect(await bea).toBe('bea');
+  await pause(0);
+  asked[2]?.('ada, renamed');
+  expect(await ada).toBe('ada, renamed');
+  expect(await cache.get('b', 't', true)).toBe('bea');
+  expect(asked).toHaveLength(3);
+  const late = cache.get('c', 'u', true);
+  cache.clear();
+  asked[3]?.('cleo');
+  await pause(0);
+  asked[4]?.('cleo, since');
+  expect(await late).toBe('cleo, since');
 });
 
 test('neither nobody nor a failure is kept, and no more is kept than may be', async () => {

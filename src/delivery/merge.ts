@@ -23,7 +23,7 @@ export function gapFrame(
  * Several rooms' pages after a cursor as one run, by id. It ends no further than the lowest last id among rooms whose
  * page was cut, and at about `maxBytes`. A room trimmed beyond the cursor has its `gap` where its floor would stand, but
  * before every place from which the window goes on, which knows of no floors: whoever is cut off and comes back from there
- * must have been told.
+ * must have been told. (To this process: another's window may reach back further by what its tail is behind.)
  */
 export function mergePages(
   pages: readonly RoomPage[],
@@ -53,21 +53,18 @@ export function mergePages(
     trimmed.clear();
     for (const page of owed) frames.push(gapOf(page, page === owed.at(-1) ? last : undefined));
   };
-  const runTo = (id: StreamId): Run => {
-    if (window.reachesBackTo(id)) tellGaps(id);
-    return new Run(frames, id);
-  };
   let bytes = 0;
   let reached = after;
   for (const { id, trimmed: page, frame } of told) {
     if (compareIds(id, upTo) > 0) break;
     if (page !== undefined && !trimmed.has(page)) continue;
     const encoded = frame();
-    if (frames.length > 0 && id !== reached && bytes + encoded.length > maxBytes) return runTo(reached);
+    if (frames.length > 0 && id !== reached && bytes + encoded.length > maxBytes)
+      return new Run(frames, reached);
     bytes += encoded.length;
     reached = id;
     if (window.reachesBackTo(id)) tellGaps(page && id);
     if (page === undefined || trimmed.delete(page)) frames.push(encoded);
   }
-  return runTo(upTo);
+  return new Run(frames, upTo);
 }

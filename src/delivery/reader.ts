@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { formatCursor, parseCursor } from '../chat/cursors.ts';
 import type { EndingCode, GapReason } from '../chat/entries.ts';
-import { compareIds, laterId, type StreamId, ZERO_ID } from '../chat/ids.ts';
+import { compareIds, earlierId, laterId, type StreamId, ZERO_ID } from '../chat/ids.ts';
 import type { RoomKey } from '../chat/rooms.ts';
 import { type JournalFacts, judge } from '../chat/vouching.ts';
 import type { Address } from '../log/keys.ts';
@@ -218,7 +218,7 @@ export class Reader {
     this.#generation++;
     if (this.#ended) return;
     // Something may have passed unheard. With the epoch all sessions went too, and nobody's ended.
-    if (reason === 'outrun' || oldEpoch === this.#around.window.epoch) this.authoriseAgain();
+    if (oldEpoch === this.#around.window.epoch) this.authoriseAgain();
     if (!this.#hasBegun) return;
     if (this.#isLevel) this.#cursor = laterId(this.#cursor, oldLevel);
     this.#isLevel = false;
@@ -276,11 +276,10 @@ export class Reader {
     const generation = this.#generation;
     this.#isReading = true;
     const after = this.#cursor;
-    // Only to where the window begins: what is in it and in no log may still be fresh.
-    const end = window.start;
+    const asked = window.end;
     const page = await this.#insist(
       () => generation === this.#generation,
-      (isWanted) => this.#around.readPage(this.#rooms, { after, end, limit: pageEntries }, isWanted),
+      (isWanted) => this.#around.readPage(this.#rooms, { after, end: asked, limit: pageEntries }, isWanted),
     );
     if (page === undefined) return;
     this.#around.counts.logPages++;
@@ -288,6 +287,8 @@ export class Reader {
       this.#owedGap = formatCursor(window.epoch, after);
       return this.#gapAll('rollback', this.#owedGap, () => {});
     }
+    // Only to where the window begins now: what is in it and in no log may still be fresh, and it may have moved meanwhile.
+    const end = earlierId(asked, window.start);
     const run = mergePages(page.rooms, { after, end, maxBytes: this.#sink.maxBytes, window });
     this.#around.counts.gaps.trimmed += run.frames.filter(({ kind }) => kind === 'gap').length;
     this.#isReading = false;

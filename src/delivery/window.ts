@@ -20,6 +20,9 @@ interface Item {
   frame: Frame | undefined;
 }
 
+/** So many places that are empty are worth no copying. */
+const SLACK = 16;
+
 /** A list whose oldest items leave, and are let go of, without the rest being moved each time. */
 class Queue {
   #items: (Item | undefined)[] = [];
@@ -42,7 +45,7 @@ class Queue {
   shift(): Item | undefined {
     const item = this.#items[this.#head];
     this.#items[this.#head++] = undefined;
-    if (this.#head > 1024 && this.#head * 2 > this.#items.length) {
+    if (this.#head > SLACK && this.#head * 2 > this.#items.length) {
       this.#items = this.#items.slice(this.#head);
       this.#head = 0;
     }
@@ -78,10 +81,10 @@ const SHARED_RUNS = 64;
 /** A transient entry that a reader is told later than this would only mislead it. */
 const FRESH_MS = 30_000;
 /** Beside its data: the item, what the frame adds, and what they are in V8's memory. */
-const ITEM_OVERHEAD_BYTES = 400;
+const ITEM_OVERHEAD_BYTES = 600;
 
 /**
- * The recent end of the journal in this process's memory: all of `(start, end]`, encoded, by room.
+ * The recent end of the journal in this process's memory: all of `(start, end]`, by room, encoded once it is told.
  * Bounded in entries and bytes; what has left it is read from the room logs.
  */
 export class Window {
@@ -139,7 +142,7 @@ export class Window {
 
   push(entry: JournalEntry, ageMs = 0): void {
     const room = entry.to.startsWith('room:') ? (entry.to.slice('room:'.length) as RoomKey) : undefined;
-    const bytes = ITEM_OVERHEAD_BYTES + (room === undefined ? 0 : Buffer.byteLength(entry.data));
+    const bytes = ITEM_OVERHEAD_BYTES + (room === undefined ? 0 : sizeOf(entry.data));
     const freshUntil = isTransient(entry) ? performance.now() - ageMs + FRESH_MS : Number.POSITIVE_INFINITY;
     const item: Item = {
       position: ++this.#position,
@@ -275,4 +278,10 @@ export class Window {
       freshUntil = Math.min(freshUntil, item.freshUntil);
     }
   }
+}
+
+/** V8 keeps two bytes a character as soon as one of them isn't Latin-1; encoded it may be three. */
+function sizeOf(text: string): number {
+  const bytes = Buffer.byteLength(text);
+  return bytes === text.length ? bytes : Math.max(bytes, 2 * text.length);
 }

@@ -52,14 +52,14 @@ const TELLING_HEADERS = [
 export function probeStream({ probes }: Probing) {
   return (req: Request, res: Response): void => {
     const seconds = secondsOf(parametersOf(req));
-    const atEnd = hold(probes, res, () => res.end(byeFrame({ code: 'shutting_down' }).sse));
+    const { atEnd, finish } = hold(probes, res, () => byeFrame({ code: 'shutting_down' }).sse);
     setStreamHeaders(req, res);
     res.flushHeaders();
     atEnd(
       startBeat(seconds, {
         tell: (n, sentMs) => res.write(beatFrame(n, sentMs).sse),
         pad: () => res.write(PADDING),
-        done: () => res.end(),
+        done: () => finish(),
       }),
     );
   };
@@ -75,15 +75,16 @@ export function probePoll({ probes }: Probing) {
     const waitMs = numberOf(parameters, 'wait', WAIT_SECONDS) * 1000;
     const t = parameters.get('t') ?? '';
     const answer = (more: object) =>
-      res.end(JSON.stringify({ kind: 'answer', ...(ANY_TOKEN.test(t) && { t }), ...more }));
-    const atEnd = hold(probes, res, () => answer({ code: 'shutting_down' }));
+      JSON.stringify({ kind: 'answer', ...(ANY_TOKEN.test(t) && { t }), ...more });
+    const { atEnd, finish } = hold(probes, res, () => answer({ code: 'shutting_down' }));
     const startedAt = performance.now();
     res.set('Content-Type', 'application/json; charset=utf-8');
     if (parameters.get('drip') === '1') {
       const drip = startDrip(res);
       atEnd(() => clearInterval(drip));
     }
-    const timer = setTimeout(() => answer({ waitedMs: Math.round(performance.now() - startedAt) }), waitMs);
+    const waitedMs = () => Math.round(performance.now() - startedAt);
+    const timer = setTimeout(() => finish(answer({ waitedMs: waitedMs() })), waitMs);
     atEnd(() => clearTimeout(timer));
   };
 }
@@ -113,23 +114,35 @@ export function takeReport({ authority, doctorCounts, log }: Service) {
   };
 }
 
-/** Keeps a place for as long as the response lasts; what the answer is given is called when it is over. */
-function hold(probes: ProbePlaces, res: Response, end: () => void): (stop: () => void) => void {
+/** A probe that has a place. */
+interface Held {
+  /** What is to be stopped when it is over. */
+  atEnd(stop: () => void): void;
+  /** Ends it with its last words, once, and gives its place back. */
+  finish(lastWords?: Buffer | string): void;
+}
+
+/** Takes a place for as long as the response lasts. Refusal: `unavailable`. */
+function hold(probes: ProbePlaces, res: Response, lastWords: () => Buffer | string): Held {
   const stops: (() => void)[] = [];
   let isOver = false;
-  const stopAll = () => {
+  const beOver = () => {
     isOver = true;
+    clearTimeout(overdue);
+    leave();
     for (const stop of stops.splice(0)) stop();
   };
-  const leave = probes.take(() => {
-    end();
-    stopAll();
-  });
-  const overdue = setTimeout(() => res.destroy(), PROBE_LIFE_MS);
-  whenOver(res, () => {
-    clearTimeout(overdue);
-    stopAll();
-    leave();
-  });
-  return (stop) => void (isOver ? stop() : stops.push(stop));
+  const finish = (words?: Buffer | string) => {
+    if (isOver) return;
+    beOver();
+    res.end(words);
+  };
+  const leave = probes.take(() => finish(lastWords()));
+  const overdue = setTimeout(() => {
+    beOver();
+    // One that waits for its turn on a pipelined connection has none of its own to be cut.
+    res.req.socket.destroy();
+  }, PROBE_LIFE_MS);
+  whenOver(res, beOver);
+  return { atEnd: (stop) => void (isOver ? stop() : stops.push(stop)), finish };
 }

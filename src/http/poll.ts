@@ -85,6 +85,7 @@ export function poll(service: Service) {
     let cursor = asked.after ?? formatCursor(epoch, end);
     const answer: Answer = (frames, beginning = inAnswer(frames)) => {
       stop();
+      if (res.writableEnded) return;
       // One that hasn’t begun stands nowhere yet: the client keeps the cursor that it came with, or starts now.
       if (reader !== undefined && hasBegun) cursor = reader.cursor;
       const more = frames.length > 0 && reader?.ended === undefined && reader?.isLevel === false;

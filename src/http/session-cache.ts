@@ -1,8 +1,15 @@
 interface Kept<T> {
+  /** When its reading began. */
   readonly at: number;
   readonly session: Promise<T | undefined>;
-  /** Undefined while it is being read. */
-  read?: T;
+  readonly read: T;
+}
+
+interface Reading<T> extends Omit<Kept<T>, 'read'> {
+  /** It was dropped meanwhile, … */
+  isStale: boolean;
+  /** … or is, if this is true of what is read. */
+  readonly doubts: ((session: T) => boolean)[];
 }
 
 interface Keeping {
@@ -22,8 +29,10 @@ export class SessionCache<T> {
   readonly counts = { kept: 0, read: 0 };
   readonly #read: (sid: string) => Promise<T | undefined>;
   readonly #keeping: Keeping;
-  /** By a name that isn't the session's secret; oldest first. */
+  /** By a name that isn't the session's secret; about the oldest first. */
   readonly #kept = new Map<string, Kept<T>>();
+  /** Never given up for others, since nothing could be dropped that isn't here. */
+  readonly #reading = new Map<string, Reading<T>>();
   #sweep: NodeJS.Timeout | undefined;
 
   constructor(read: (sid: string) => Promise<T | undefined>, keeping: Keeping) {
@@ -36,49 +45,59 @@ export class SessionCache<T> {
    * told now.
    */
   get(name: string, sid: string, isHeard: boolean): Promise<T | undefined> {
-    const { unheardMs, heardMs, most } = this.#keeping;
+    const { unheardMs, heardMs } = this.#keeping;
     const now = performance.now();
-    const kept = this.#kept.get(name);
-    if (kept && now - kept.at < (isHeard ? heardMs : unheardMs)) {
+    const known = this.#kept.get(name) ?? this.#reading.get(name);
+    if (known && now - known.at < (isHeard ? heardMs : unheardMs)) {
       this.counts.kept++;
-      return kept.session;
+      return known.session;
     }
     this.counts.read++;
-    this.#kept.delete(name);
-    const reading: Kept<T> = { at: now, session: this.#fill(name, sid, isHeard, () => reading) };
-    this.#kept.set(name, reading);
-    if (this.#kept.size > most) this.#kept.delete(this.#kept.keys().next().value as string);
-    this.#sweep ??= setTimeout(this.#dropOld, heardMs).unref();
+    this.drop(name);
+    const reading: Reading<T> = {
+      at: now,
+      session: this.#fill(name, sid, isHeard, () => reading),
+      isStale: false,
+      doubts: [],
+    };
+    this.#reading.set(name, reading);
     return reading.session;
   }
 
   drop(name: string): void {
     this.#kept.delete(name);
+    const reading = this.#reading.get(name);
+    if (reading) reading.isStale = true;
   }
 
-  /** Drops those that this is true of, and those that it can't be told of yet. */
+  /** Drops those that this is true of; of those under way it is asked once they are read. */
   dropEach(isMeant: (session: T) => boolean): void {
-    for (const [name, { read }] of this.#kept) {
-      if (read === undefined || isMeant(read)) this.#kept.delete(name);
-    }
+    for (const [name, { read }] of this.#kept) if (isMeant(read)) this.#kept.delete(name);
+    for (const { doubts } of this.#reading.values()) doubts.push(isMeant);
   }
 
   /** What ended meanwhile may not have been heard. */
   clear(): void {
     this.#kept.clear();
+    for (const reading of this.#reading.values()) reading.isStale = true;
   }
 
   /** Neither nobody nor a failure is kept. Who asked before the session was dropped is told what there is after that. */
-  async #fill(name: string, sid: string, isHeard: boolean, self: () => Kept<T>): Promise<T | undefined> {
-    let session: T | undefined;
+  async #fill(name: string, sid: string, isHeard: boolean, self: () => Reading<T>): Promise<T | undefined> {
+    let read: T | undefined;
     try {
-      session = await this.#read(sid);
+      read = await this.#read(sid);
     } finally {
-      if (session === undefined && this.#kept.get(name) === self()) this.#kept.delete(name);
+      if (this.#reading.get(name) === self()) this.#reading.delete(name);
     }
-    if (session === undefined) return undefined;
-    self().read = session;
-    return this.#kept.get(name) === self() ? session : this.get(name, sid, isHeard);
+    if (read === undefined) return undefined;
+    const session = read;
+    const { at, isStale, doubts } = self();
+    if (isStale || doubts.some((isMeant) => isMeant(session))) return this.get(name, sid, isHeard);
+    this.#kept.set(name, { at, session: self().session, read });
+    if (this.#kept.size > this.#keeping.most) this.#kept.delete(this.#kept.keys().next().value as string);
+    this.#sweep ??= setTimeout(this.#dropOld, this.#keeping.heardMs).unref();
+    return session;
   }
 
   /** So that a quiet process holds none. */

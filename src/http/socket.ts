@@ -49,10 +49,11 @@ export function takeUpgrades(service: Service): TakeUpgrade {
     switch (config.websocket === 'on' ? ownPathOf(req, config) : undefined) {
       case '/api/socket':
         await checkUpgradeOrigin(req, service);
-        return openSocket(service, upgrader, req, socket, head);
+        // Of who has left meanwhile there would be no word.
+        return socket.destroyed ? undefined : openSocket(service, upgrader, req, socket, head);
       case '/api/doctor/socket':
         await checkUpgradeOrigin(req, service);
-        return probeSocket(service, upgrader, req, socket, head);
+        return socket.destroyed ? undefined : probeSocket(service, upgrader, req, socket, head);
       default:
         throw new Refusal('not_found', 'Nothing can be upgraded here.');
     }

@@ -1,3 +1,5 @@
+import { pino } from 'pino';
+
 /** The operator's log, as pino writes it: facts first, then a sentence. Never a message's text, a cookie or a token. */
 export interface Log {
   debug(facts: object, sentence: string): void;
@@ -6,6 +8,16 @@ export interface Log {
   error(facts: object, sentence: string): void;
   /** Whether such lines are written at all. */
   isLevelEnabled?(level: 'info'): boolean;
+}
+
+/**
+ * The log on standard output, a line of JSON each. Where that can't be written any more (its terminal was closed), nothing
+ * is: the library's own destination would try for ever when the process ends, as long as it isn't `sync`.
+ */
+export function openLog(level: string, facts: object = {}): Log {
+  const out = pino.destination({ dest: 1, sync: true });
+  out.on('error', () => {});
+  return pino({ level }, out).child(facts);
 }
 
 /** An error as it may be logged: one of Redis' client carries the command that failed, with names and ids. */

@@ -1,6 +1,6 @@
 import cluster, { type Worker } from 'node:cluster';
-import { pino } from 'pino';
 import type { Config } from '../config.ts';
+import { openLog } from '../log/logger.ts';
 import { StartError } from '../log/start-error.ts';
 import { type RunningServer, startServer } from '../server.ts';
 import type { Order, Report } from './orders.ts';
@@ -38,7 +38,7 @@ export async function work(): Promise<number> {
   await tell(worker, { kind: 'here' });
   try {
     const settings = await config;
-    const log = pino({ level: settings.logLevel }).child({ worker: worker.id });
+    const log = openLog(settings.logLevel, { worker: worker.id });
     server = await startServer(settings, log, stopping.signal, questions.ask);
     await tell(worker, { kind: 'listening', url: server.url });
     if (!stopping.signal.aborted) {

@@ -58,9 +58,17 @@ export class TestSentinels {
     await this.#sentinel.client.call('SENTINEL', 'FAILOVER', NAME);
   }
 
-  /** Waits until all other servers follow the master. */
+  /** Waits until all other servers follow the master, and have all it had until now. */
   async untilWhole(): Promise<void> {
     await untilFollowed(await this.master(), this.servers.length - 1);
+  }
+
+  /** Has a server that was killed come back as a replica. */
+  async rejoin(server: RedisNode): Promise<void> {
+    const { port } = await this.master();
+    await server.restart();
+    // The Sentinels would say so too, but only once it has been up for 8 s.
+    await server.client.replicaof('127.0.0.1', port);
   }
 
   get #sentinel(): RedisNode {
@@ -75,8 +83,13 @@ export class TestSentinels {
 }
 
 async function untilFollowed(master: RedisNode, replicas: number): Promise<void> {
-  await waitFor('the replicas follow', async () => {
-    await master.client.set('followed', 1);
-    return Number(await master.client.wait(replicas, 100)) === replicas;
-  });
+  await waitFor(
+    'the replicas follow',
+    async () => {
+      await master.client.set('followed', 1);
+      return Number(await master.client.wait(replicas, 100)) === replicas;
+    },
+    // The Sentinels leave one that was the master alone for 8 s.
+    20_000,
+  );
 }

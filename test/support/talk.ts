@@ -118,7 +118,8 @@ export class Listener {
   }
 }
 
-interface Said {
+/** A message as a room's log holds it. */
+export interface Said {
   readonly id: string;
   readonly text: string;
 }
