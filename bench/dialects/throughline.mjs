@@ -79,6 +79,13 @@ export class ThroughlineDialect {
     return this.#cookies.length;
   }
 
+  /** A page of 50 messages, from the oldest on. */
+  async oldestPage(requester, room) {
+    const path = `/api/rooms/${room}/messages?after=0-0&limit=50`;
+    const answer = await requester.ask('GET', path, this.#cookie(this.#posts++));
+    if (answer.status !== 200) throw new Error(`a page was answered ${answer.head} ${answer.body}`);
+  }
+
   /** Where a reader goes on that had everything up to a post. */
   async cursorAfter(answer, requester, room) {
     const { id } = JSON.parse(answer.body);

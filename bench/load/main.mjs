@@ -11,6 +11,7 @@ import { mark, obey } from './obey.mjs';
 import { offer } from './offer.mjs';
 import { postMany } from './post-many.mjs';
 import { postOnly } from './post-only.mjs';
+import { readHistory } from './read-history.mjs';
 import { saturate } from './saturate.mjs';
 import { comeBack, fallBehind } from './storm.mjs';
 
@@ -46,6 +47,7 @@ const phases = {
   postOnly: (options) => postOnly(crowd, { ...options, mark }),
   postMany: (options) => postMany(crowd, options),
   confirmAll: (options) => confirmAll(crowd, { ...options, mark }),
+  readHistory: (options) => readHistory(crowd, { ...options, mark }),
   churn: (options) => churn(crowd, options),
   async leave(options) {
     const checked = crowd.leave(options);

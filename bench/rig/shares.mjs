@@ -17,5 +17,7 @@ export async function askWithShares(load, groupsOf, phase, options = {}) {
   const { ours, machine, ...shares } = Object.fromEntries(
     Object.keys(at.end).map((what) => [what, (at.end[what] - at.start[what]) / figures.measuredMs]),
   );
+  for (const [name, share] of Object.entries(shares))
+    if (share < 0) throw new Error(`the time that ${name} took went back: one of its processes has ended`);
   return { ...figures, ...shares, others: Math.max(0, machine - ours) };
 }

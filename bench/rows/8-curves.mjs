@@ -84,6 +84,9 @@ async function overReaders(context) {
   plot(context, 'Idle readers', 'readers', 'MB more', of('memoryMb'));
   const from = measuring.pick(1, 0);
   end(context, 'events/s over readers', of('eventsPerSecond'), { from, least: 0.5 });
+  // A message's time grows with its readers, since they are told one after the other; not faster than they do.
+  const each = of('p99').map(([readers, ms]) => [readers, ms / readers]);
+  end(context, 'p99 for each reader', each, { from, most: 1.2 });
   const grown = of('memoryMb').map(([readers, mb]) => [readers, mb / readers]);
   end(context, 'memory of a reader', grown, { from, most: 1.2 });
 }
@@ -102,7 +105,10 @@ async function overRooms(context) {
     },
   );
   plot(context, 'One reader a room, all busy', 'rooms', 'events/s', of('eventsPerSecond'));
+  plot(context, 'One reader a room, all busy', 'rooms', 'MB more', of('memoryMb'));
   end(context, 'events/s over rooms', of('eventsPerSecond'), { least: 0.5 });
+  const each = of('memoryMb').map(([rooms, mb]) => [rooms, mb / rooms]);
+  end(context, 'memory of a room with a reader', each, { from: context.measuring.pick(3, 0), most: 1.2 });
 }
 
 async function besideQuietRooms(context) {
@@ -153,18 +159,22 @@ async function overSizes(context) {
 async function overHistories(context) {
   const { measuring } = context;
   const readers = measuring.pick(STORM_READERS, 50);
+  const lengths = measuring.pick([100, 1000, 10_000], [10, 500]);
   const of = await along(
     context,
-    measuring.pick([100, 1000, 10_000], [10, 500]),
-    () => ({ people: POSTERS }),
+    lengths,
+    () => ({ people: POSTERS, rooms: 2 }),
     async (side, messages) => {
+      // The rest elsewhere, so that all are equally warm.
+      await side.ask('postMany', { count: lengths.at(-1) - messages, room: 1 });
       await side.ask('postMany', { count: messages });
-      await side.ask('open', { readers });
+      await side.ask('open', { readers, room: 0 });
       const { levelMs, logReads } = await side.redis.countReads(async () =>
         side.ask('comeBack', await side.ask('fallBehind', { behind: 100 })),
       );
       const { postsPerSecond } = await side.ask('postOnly', { warmMs: 500, ms: 1000, connections: 64 });
-      return { levelMs, logReads, postsPerSecond };
+      const { pagesPerSecond } = await side.ask('readHistory', { warmMs: 500, ms: 1000, connections: 16 });
+      return { levelMs, logReads, postsPerSecond, pagesPerSecond };
     },
   );
   plot(
@@ -175,5 +185,8 @@ async function overHistories(context) {
     of('levelMs'),
   );
   plot(context, 'Posts into the room', 'messages in the room', 'posts/s', of('postsPerSecond'));
+  plot(context, 'Its oldest page', 'messages in the room', 'pages/s', of('pagesPerSecond'));
   end(context, 'time until all are level, over histories', of('levelMs'), { most: 1.5 });
+  end(context, 'posts/s over histories', of('postsPerSecond'), { least: 0.7 });
+  end(context, 'pages/s of the oldest messages, over histories', of('pagesPerSecond'), { least: 0.7 });
 }
