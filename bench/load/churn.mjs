@@ -2,6 +2,8 @@
 import { setTimeout as pause } from 'node:timers/promises';
 
 const TICK_MS = 20;
+/** A generator that was held up doesn't make up for it in a burst, which would be what is measured. */
+const MOST_A_TICK = 8;
 
 export async function churn(crowd, { ms, perSecond, messagesPerSecond }) {
   await crowd.openPosters(4);
@@ -13,7 +15,7 @@ export async function churn(crowd, { ms, perSecond, messagesPerSecond }) {
   const onRefused = () => refused++;
   while (performance.now() - start < ms) {
     const seconds = (performance.now() - start) / 1000;
-    while (gone < seconds * perSecond) {
+    for (let i = 0; i < MOST_A_TICK && gone < seconds * perSecond; i++) {
       const index = gone % crowd.readers.length;
       crowd.readers[index].close(gone % 2 === 0);
       crowd.admit(index, room);
