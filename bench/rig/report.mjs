@@ -72,7 +72,7 @@ Only the ratios count: the sides were measured one after the other, by the same 
 - 5: growth of the server's resident memory (with its workers, without Redis), over a fresh process through which some readers had come and gone, or over the same without readers at the end, whichever is less; each figure taken after 40 s of quiet. Between before and after: 100 messages to all of them.
 - 9: a Redis alone, on core 0; on core 1 the service's own appender (512 appends under way over 8 connections, each with a clientId) and tails, each on a connection of its own: the first is the service's and checks that each entry follows the one before it, the others ask Redis the same and read all of it, counting. Whichever was at 90 % of its core was the limit. Memory by INFO memory, its clients' buffers left out, before and after; and again as the parts are deleted.
 - 10: all workers, their primary and Redis on core 0, so that figures are for each CPU second of the workers and their primary, without Redis. Shared pages counted once: Pss.
-- 11: everybody confirms once, all first ones before any further one. Other people’s first confirmations renew their sessions too, further ones within 30 s don’t.
+- 11: everybody confirms once, all first ones before any further one. First ones renew the session too, further ones within 30 s don’t.
 - No message was lost or doubled: every reader was counted (by a marker byte in each text), 20 or more of each run were read in full, in 4 each one. A run with a message too few or too many is an error, not a figure. (Where not all had arrived in time only what had was checked.)
 `;
 }
