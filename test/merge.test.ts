@@ -3,6 +3,7 @@ import { runInNewContext } from 'node:vm';
 import { expect, test, vi } from 'vitest';
 import { type StreamId, ZERO_ID } from '../src/chat/ids.ts';
 import type { RoomKey } from '../src/chat/rooms.ts';
+import type { Delivery } from '../src/delivery/delivery.ts';
 import { Frame } from '../src/delivery/frame.ts';
 import { Hub } from '../src/delivery/hub.ts';
 import { mergePages } from '../src/delivery/merge.ts';
@@ -12,18 +13,13 @@ import type { RoomPage } from '../src/log/read.ts';
 import { newDelivery } from './support/delivery.ts';
 import { waitFor } from './support/wait-for.ts';
 
-const id = (text: string) => text as StreamId;
+/** Ids here count in steps so long that no window which begins at one is taken to reach back to the one before. */
+const STEP = '00000-0';
+const at = (n: number) => `${n}${STEP}` as StreamId;
 const room = (name: string) => `main/${name}` as RoomKey;
-const entry = (at: string) => ({ id: id(at), kind: 'message', prev: ZERO_ID, n: 1, data: '{"text":"x"}' });
-
-function merged(
-  pages: Partial<RoomPage>[],
-  after: string,
-  end: string,
-  maxBytes = 1e6,
-  { window } = newDelivery(),
-) {
-  const full = pages.map((page, i) => ({
+const entry = (n: number) => ({ id: at(n), kind: 'message', prev: ZERO_ID, n: 1, data: '{"text":"x"}' });
+const pagesOf = (pages: Partial<RoomPage>[]): RoomPage[] =>
+  pages.map((page, i) => ({
     room: room('abc'[i] as string),
     floor: ZERO_ID,
     oldest: undefined,
@@ -31,63 +27,82 @@ function merged(
     isCut: false,
     ...page,
   }));
-  const run = mergePages(full, { after: id(after), end: id(end), maxBytes, window });
+
+function merged(
+  pages: Partial<RoomPage>[],
+  after: number,
+  end: number,
+  maxBytes = 1e6,
+  { window } = windowFrom(end),
+) {
+  const run = mergePages(pagesOf(pages), { after: at(after), end: at(end), maxBytes, window });
   return { end: run.end, told: run.frames.map(placeOf) };
 }
 
-/** The id that a frame leaves its client at; one that leaves it where it is: its kind. */
-const placeOf = ({ sse, kind }: Frame): string => /^id: e\.(\S+)/.exec(String(sse))?.[1] ?? kind;
+/** Which step a frame leaves its client at; one that leaves it where it is: its kind. */
+const placeOf = ({ sse, kind }: Frame): number | string => {
+  const place = /^id: e\.(\S+)00000-0\n/.exec(String(sse))?.[1];
+  return place === undefined ? kind : Number(place);
+};
 
-/** A delivery whose window goes on from there. */
-function windowFrom(start: string) {
+/** A delivery whose window goes on from there, and is empty. */
+function windowFrom(start: number) {
   const delivery = newDelivery();
-  delivery.refilled({ epoch: 'e', start: id(start), last: id('99-0'), entries: [] }, 'outrun');
+  delivery.refilled({ epoch: 'e', start: at(start), last: at(start), entries: [] }, 'outrun');
   return delivery;
 }
 
 test('pages of several rooms are merged by id', () => {
-  const pages = [{ entries: [entry('2-0'), entry('9-0')] }, { entries: [entry('10-0')] }];
-  expect(merged(pages, '1-0', '12-0')).toEqual({ end: '12-0', told: ['2-0', '9-0', '10-0'] });
+  const pages = [{ entries: [entry(2), entry(9)] }, { entries: [entry(10)] }];
+  expect(merged(pages, 1, 12)).toEqual({ end: at(12), told: [2, 9, 10] });
 });
 
 test('a cut page holds the others back to its last entry', () => {
-  const pages = [{ entries: [entry('2-0')], isCut: true }, { entries: [entry('3-0')] }];
-  expect(merged(pages, '1-0', '9-0')).toEqual({ end: '2-0', told: ['2-0'] });
+  const pages = [{ entries: [entry(2)], isCut: true }, { entries: [entry(3)] }];
+  expect(merged(pages, 1, 9)).toEqual({ end: at(2), told: [2] });
 });
 
 test('a gap stands where the floor is, after what other rooms said before', () => {
-  const pages = [{ floor: id('5-0'), entries: [entry('6-0')] }, { entries: [entry('4-0')] }];
-  expect(merged(pages, '1-0', '9-0', 1e6, windowFrom('9-0'))).toEqual({
-    end: '9-0',
-    told: ['4-0', '5-0', '6-0'],
-  });
+  const pages = [{ floor: at(5), entries: [entry(6)] }, { entries: [entry(4)] }];
+  expect(merged(pages, 1, 9)).toEqual({ end: at(9), told: [4, 5, 6] });
 });
 
 test('a gap whose floor lies beyond the end is told with what stands there, not dropped', () => {
-  const pages = [{ floor: id('9-0') }, { entries: [entry('7-0'), entry('8-0')] }];
-  const told = ['7-0', 'gap', '8-0'];
-  expect(merged(pages, '2-0', '8-0', 1e6, windowFrom('8-0'))).toEqual({ end: '8-0', told });
-  expect(merged([{ floor: id('9-0') }, { floor: id('10-0') }], '2-0', '8-0', 1e6, windowFrom('8-0'))).toEqual(
-    { end: '8-0', told: ['gap', '8-0'] },
-  );
+  const pages = [{ floor: at(9) }, { entries: [entry(7), entry(8)] }];
+  expect(merged(pages, 2, 8)).toEqual({ end: at(8), told: [7, 'gap', 8] });
+  expect(merged([{ floor: at(9) }, { floor: at(10) }], 2, 8)).toEqual({ end: at(8), told: ['gap', 8] });
+});
+
+test('what has left a room’s log but is all in the window is no gap', () => {
+  const delivery = windowFrom(8);
+  const hear = (n: number, entry: Partial<JournalEntry>) =>
+    delivery.window.push({
+      id: at(n),
+      kind: 'message',
+      prev: at(3),
+      n: 2,
+      to: 'room:main/a',
+      before: at(n - 1),
+      data: '{}',
+      ...entry,
+    });
+  hear(9, { kind: 'presence', prev: ZERO_ID, n: 0 });
+  hear(10, {});
+  const pages = [{ floor: at(10) }];
+  expect(merged(pages, 3, 8, 1e6, delivery)).toEqual({ end: at(8), told: [] });
+  expect(merged(pages, 2, 8, 1e6, delivery)).toEqual({ end: at(8), told: [8] });
+  expect(merged([{ floor: at(8) }], 3, 8, 1e6, delivery)).toEqual({ end: at(8), told: [8] });
 });
 
 test('nobody who is cut off within a run comes back to a window that knows nothing of a gap it wasn’t told', () => {
-  const [a, b, c] = [{ floor: id('7-0') }, { floor: id('9-0') }, { floor: id('9-0') }];
-  const said = [2, 4, 5, 6, 7, 8, 9, 10].map((at) => entry(`${at}-0`));
+  const [a, b, c] = [{ floor: at(7) }, { floor: at(9) }, { floor: at(9) }];
+  const said = [2, 4, 5, 6, 7, 8, 9, 10].map(entry);
   for (const trimmed of [[a], [b], [a, b], [b, c]]) {
     for (const start of [3, 4, 5, 6, 7, 8, 9, 10]) {
       for (const maxBytes of [1, 300, 1e6]) {
-        const { window } = windowFrom(`${start}-0`);
-        const pages = [...trimmed, { entries: said }].map((page, i) => ({
-          room: room('abc'[i] as string),
-          floor: ZERO_ID,
-          oldest: undefined,
-          entries: [],
-          isCut: false,
-          ...page,
-        }));
-        const { frames } = mergePages(pages, { after: id('1-0'), end: id('10-0'), maxBytes, window });
+        const { window } = windowFrom(start);
+        const pages = pagesOf([...trimmed, { entries: said }]);
+        const { frames } = mergePages(pages, { after: at(1), end: at(10), maxBytes, window });
         let gaps = 0;
         for (const frame of frames) {
           gaps += Number(frame.kind === 'gap');
@@ -97,7 +112,7 @@ test('nobody who is cut off within a run comes back to a window that knows nothi
             start,
             maxBytes,
             place,
-            isOwed && place !== 'gap' && window.reachesBackTo(id(place)),
+            isOwed && typeof place === 'number' && window.reachesBackTo(at(place)),
           ]).toEqual([start, maxBytes, place, false]);
         }
       }
@@ -105,20 +120,34 @@ test('nobody who is cut off within a run comes back to a window that knows nothi
   }
 });
 
-test('the gap of a floor beyond a run that is cut is told with it, if the window goes on from there', () => {
+test('nor to a window of another process, which began up to a minute earlier, or by as long as this one is', () => {
+  const before = (ms: number) => ({ ...entry(0), id: `${800_000 - ms}-0` as StreamId });
+  const pages = [{ floor: at(9) }, { entries: [before(60_001), before(60_000), before(1)] }];
+  const told = [expect.stringContaining('id: e.739999-0'), 'gap', expect.stringContaining('id: e.740000-0')];
+  const start = (delivery: Delivery) =>
+    mergePages(pagesOf(pages), { after: at(1), end: at(8), maxBytes: 1e6, window: delivery.window })
+      .frames.slice(0, 3)
+      .map(({ kind, sse }) => (kind === 'gap' ? kind : String(sse)));
+  expect(start(windowFrom(8))).toEqual(told);
+  const longer = newDelivery();
+  longer.refilled({ epoch: 'e', start: at(8), last: '860001-0' as StreamId, entries: [] }, 'outrun');
+  expect(start(longer)).toEqual(['gap', told[0], told[2]]);
+});
+
+test('the gap of a floor beyond a run that is cut is told with it, if a window may go on from there', () => {
   const pages = [
-    { entries: [entry('4-0')], isCut: true },
-    { floor: id('9-0'), entries: [entry('10-0')] },
+    { entries: [entry(4)], isCut: true },
+    { floor: at(9), entries: [entry(10)] },
   ];
-  expect(merged(pages, '2-0', '12-0')).toEqual({ end: '4-0', told: ['gap', '4-0'] });
-  expect(merged(pages, '2-0', '12-0', 1e6, windowFrom('8-0'))).toEqual({ end: '4-0', told: ['4-0'] });
-  const full = [{ entries: [entry('4-0'), entry('5-0')] }, { floor: id('9-0') }];
-  expect(merged(full, '2-0', '12-0', 1)).toEqual({ end: '4-0', told: ['gap', '4-0'] });
+  expect(merged(pages, 2, 12, 1e6, windowFrom(1))).toEqual({ end: at(4), told: ['gap', 4] });
+  expect(merged(pages, 2, 12, 1e6, windowFrom(8))).toEqual({ end: at(4), told: [4] });
+  const full = [{ entries: [entry(4), entry(5)] }, { floor: at(9) }];
+  expect(merged(full, 2, 12, 1, windowFrom(1))).toEqual({ end: at(4), told: ['gap', 4] });
 });
 
 test('a run is cut by bytes between ids, and ends where it was cut', () => {
-  const pages = [{ entries: [entry('2-0'), entry('3-0')] }];
-  expect(merged(pages, '1-0', '9-0', 1)).toEqual({ end: '2-0', told: ['2-0'] });
+  const pages = [{ entries: [entry(2), entry(3)] }];
+  expect(merged(pages, 1, 9, 1)).toEqual({ end: at(2), told: [2] });
 });
 
 const silent: Sink = {
@@ -154,14 +183,14 @@ test('a session that ends in the same batch as a message leaves a cursor before 
     isAllowed: async () => true,
   });
   await reader.begin(undefined, () => {});
-  const said: JournalEntry = { ...entry('2-0'), to: 'room:main/a', before: id('1-0') };
-  const ended: JournalEntry = { ...entry('3-0'), kind: 'session-end', to: 'session:s', before: id('2-0') };
+  const said: JournalEntry = { ...entry(2), to: 'room:main/a', before: at(1) };
+  const ended: JournalEntry = { ...entry(3), kind: 'session-end', to: 'session:s', before: at(2) };
   delivery.heard([said, ended]);
   expect(cursor).toBe('e.1-0');
 });
 
 test('what the window keeps of an entry holds no other memory than its own', () => {
-  const frame = newDelivery().window.frameOf(room('a'), { ...entry('2-0'), data: '{"text":"häppy 👋"}' });
+  const frame = newDelivery().window.frameOf(room('a'), { ...entry(2), data: '{"text":"häppy 👋"}' });
   expect(frame.chunk.buffer.byteLength).toBe(frame.chunk.length);
   expect(String(frame.sse)).toContain('"text":"häppy 👋"');
 });
@@ -173,7 +202,7 @@ test('what has left the window is no longer in memory, however many rooms there 
   const data = JSON.stringify({ text: 'x'.repeat(10_000) });
   const push = (n: number) => {
     const name = `room-${n % 100}`;
-    window.push({ ...entry(`${n + 2}-0`), data, to: `room:main/${name}`, before: id(`${n + 1}-0`) });
+    window.push({ ...entry(n + 2), data, to: `room:main/${name}`, before: at(n + 1) });
     expect(window.read(window.position - 1, [room(name)], 1e6).run.frames).toHaveLength(1);
   };
   for (let n = 0; n < 200; n++) push(n);
@@ -191,14 +220,14 @@ test('what has left the window is no longer in memory, however many rooms there 
 test('what nobody is told isn’t encoded, and what is told is encoded once', () => {
   const { window } = newDelivery();
   const spy = vi.spyOn(window, 'frameOf');
-  for (const at of [2, 3, 4])
-    window.push({ ...entry(`${at}-0`), to: `room:main/${at < 4 ? 'a' : 'b'}`, before: id(`${at - 1}-0`) });
+  for (const n of [2, 3, 4])
+    window.push({ ...entry(n), to: `room:main/${n < 4 ? 'a' : 'b'}`, before: at(n - 1) });
   expect(spy).not.toHaveBeenCalled();
   const told = (from: number) => window.read(from, [room('a')], 1e6).run.frames;
   const [second, third] = told(0);
   expect(told(1)).toEqual([third]);
   expect(told(1)[0]).toBe(third);
-  expect(String(second?.sse)).toContain('id: e.2-0\n');
+  expect(String(second?.sse)).toContain(`id: e.${at(2)}\n`);
   expect(spy).toHaveBeenCalledTimes(2);
 });
 

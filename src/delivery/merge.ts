@@ -21,9 +21,10 @@ export function gapFrame(
 
 /**
  * Several rooms' pages after a cursor as one run, by id. It ends no further than the lowest last id among rooms whose
- * page was cut, and at about `maxBytes`. A room trimmed beyond the cursor has its `gap` where its floor would stand, but
- * before every place from which the window goes on, which knows of no floors: whoever is cut off and comes back from there
- * must have been told. (To this process: another's window may reach back further by what its tail is behind.)
+ * page was cut, and at about `maxBytes`. A room trimmed beyond the cursor, unless the window holds all of it after that,
+ * has its `gap` where its floor would stand, but before every place from which a window might go on, which knows of no
+ * floors: whoever is cut off and comes back from there, to this process or another, must have been told. A gap that comes
+ * before its floor's place comes again in the next run, if that too begins before the floor.
  */
 export function mergePages(
   pages: readonly RoomPage[],
@@ -38,11 +39,13 @@ export function mergePages(
       told.push({ id: entry.id, frame: () => window.frameOf(page.room, entry) });
   }
   const from = formatCursor(window.epoch, after);
-  const trimmed = new Set(pages.filter(({ floor }) => compareIds(after, floor) < 0));
+  const isMissing = ({ room, floor }: RoomPage): boolean =>
+    compareIds(after, floor) < 0 && (compareIds(floor, end) <= 0 || !window.holdsAllOf(room, after));
+  const trimmed = new Set(pages.filter(isMissing));
   const gapOf = ({ room, oldest }: RoomPage, id?: StreamId): Frame =>
     gapFrame(room, from, oldest, 'trimmed', id && formatCursor(window.epoch, id));
   for (const page of trimmed) {
-    // A floor beyond the end is told at the end: there the cursor stops.
+    // A floor beyond the end is told at the end: there the cursor stops, and the window is all that is read.
     const id = earlierId(page.floor, end);
     told.push({ id, trimmed: page, frame: () => gapOf(page, id) });
   }
@@ -63,7 +66,7 @@ export function mergePages(
       return new Run(frames, reached);
     bytes += encoded.length;
     reached = id;
-    if (window.reachesBackTo(id)) tellGaps(page && id);
+    if (trimmed.size > 0 && window.anyReachesBackTo(id)) tellGaps(page && id);
     if (page === undefined || trimmed.delete(page)) frames.push(encoded);
   }
   return new Run(frames, upTo);

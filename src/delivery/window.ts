@@ -13,6 +13,8 @@ interface Item {
   readonly id: StreamId;
   readonly room: RoomKey | undefined;
   readonly bytes: number;
+  /** The id of the room's entry before it; of one that the room's log keeps. */
+  readonly prev: StreamId | undefined;
   /** Until when it is of use, in `performance.now()` milliseconds. */
   readonly freshUntil: number;
   /** What it is made of, until somebody here is told it: most of what a process hears may be for readers of others. */
@@ -80,6 +82,8 @@ interface Bounds {
 const SHARED_RUNS = 64;
 /** A transient entry that a reader is told later than this would only mislead it. */
 const FRESH_MS = 30_000;
+/** No process whose tail is behind by more than this is asked by anybody: it knows of no session by then. */
+const OTHERS_BEHIND_MS = 60_000;
 /** Beside its data: the item, what the frame adds, and what they are in V8's memory. */
 const ITEM_OVERHEAD_BYTES = 600;
 
@@ -149,6 +153,7 @@ export class Window {
       id: entry.id,
       room,
       bytes,
+      prev: room === undefined || isTransient(entry) ? undefined : entry.prev,
       freshUntil,
       entry: room === undefined ? undefined : entry,
       frame: undefined,
@@ -204,6 +209,25 @@ export class Window {
     const reaches = compareIds(id, this.#start) >= 0;
     if (reaches) this.#reached = id;
     return reaches;
+  }
+
+  /**
+   * Whether some process' window may reach back to `id`: another's tail may be behind, or its window be set larger. It is
+   * taken to begin a minute earlier than this one, and earlier by as long as this one is.
+   */
+  anyReachesBackTo(id: StreamId): boolean {
+    const length = idTime(this.#end) - idTime(this.#start);
+    return idTime(id) >= idTime(this.#start) - Math.max(OTHERS_BEHIND_MS, length);
+  }
+
+  /** Whether all that the room's log ever kept after `id` is in the window: its first entry there follows `id`, or what came before. */
+  holdsAllOf(room: RoomKey, id: StreamId): boolean {
+    const lane = this.#lanes.get(room);
+    for (let i = 0; lane !== undefined && i < lane.length; i++) {
+      const prev = lane.at(i)?.prev;
+      if (prev !== undefined) return compareIds(prev, id) <= 0;
+    }
+    return false;
   }
 
   /** Whether this very id is one that the window knows of: then Redis needn't be asked about it. */
