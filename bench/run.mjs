@@ -34,6 +34,7 @@ import * as curves from './rows/8-curves.mjs';
 import * as oneRedis from './rows/9-redis.mjs';
 import * as workers from './rows/10-workers.mjs';
 import * as confirmations from './rows/11-confirmations.mjs';
+import * as metrics from './rows/12-metrics.mjs';
 import { installNchan } from './sides/nchan.mjs';
 import { installSocketIo } from './sides/socket-io.mjs';
 
@@ -49,6 +50,7 @@ const ROWS = [
   oneRedis,
   workers,
   confirmations,
+  metrics,
 ];
 /** Of a whole run. Beyond it something hangs. */
 const LIMIT_MS = 40 * 60_000;

@@ -37,11 +37,11 @@ export const YARDSTICKS = { memory: ['bare-express', 'bare-append', 'bare'], aof
 /** Opens a side, logs people in and makes rooms; then phases of the load can be asked for. */
 export async function openSide(
   name,
-  { store, people = 1, rooms = 1, isPolling, textBytes, hasRecovery, workers },
+  { store, people = 1, rooms = 1, isPolling, textBytes, hasRecovery, workers, metricsPort },
 ) {
   const redis = await openRedis(store);
   const port = await freePort();
-  const begin = () => START[name]({ port, redisPort: redis.port, hasRecovery, workers });
+  const begin = () => START[name]({ port, redisPort: redis.port, hasRecovery, workers, metricsPort });
   let child = await begin();
   const load = startLoad();
   const pids = () => [...treeOf(child.pid), redis.pid];

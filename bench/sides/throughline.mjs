@@ -9,7 +9,7 @@ export function startCommand() {
   return JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')).scripts.start;
 }
 
-export async function startThroughline({ port, redisPort, workers = 1 }) {
+export async function startThroughline({ port, redisPort, workers = 1, metricsPort }) {
   const [program, ...args] = startCommand().split(/\s+/);
   if (program !== 'node')
     throw new Error(`npm start is expected to be node with flags, not ${startCommand()}`);
@@ -21,6 +21,7 @@ export async function startThroughline({ port, redisPort, workers = 1 }) {
       WORKERS: String(workers),
       LOG_LEVEL: 'warn',
       DRAIN_MS: '1000',
+      ...(metricsPort === undefined ? {} : { METRICS_PORT: String(metricsPort) }),
     },
   });
   await untilUp(child, port, 'Throughline');

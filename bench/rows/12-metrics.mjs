@@ -1,0 +1,81 @@
+// What metrics cost that are scraped: the same service without them and with them, in pairs, at its busiest.
+import { median } from '../rig/measuring.mjs';
+import { freePort } from '../rig/processes.mjs';
+
+/** As often as anybody scrapes. */
+const SCRAPE_MS = 1000;
+const CONNECTIONS = 256;
+/** What with metrics may be short of without: pairs of the same differ by as much. */
+const NOTHING = 0.97;
+
+export const row = 12;
+export const title = 'what metrics cost';
+
+export async function run(measuring) {
+  if (!measuring.sides.includes('throughline')) return;
+  const store = measuring.stores[0];
+  const rooms = measuring.pick(1000, 40);
+  const people = measuring.pick(2000, 500);
+  const timing = { warmMs: measuring.pick(2500, 500), ms: measuring.pick(4000, 1000) };
+  const pairs = measuring.pick(5, 2);
+  const ratios = { posts: [], events: [] };
+  let scrapes = 0;
+  const measure = async (metricsPort) => {
+    measuring.say(metricsPort === undefined ? 'without:' : 'with:');
+    return await measuring.one(row, 'throughline', { store, people, rooms, metricsPort }, async (side) => {
+      const scraping = metricsPort === undefined ? undefined : scrape(metricsPort);
+      try {
+        const { postsPerSecond } = await side.ask('postOnly', { ...timing, connections: CONNECTIONS });
+        await side.ask('leave');
+        await side.ask('open', { readers: rooms });
+        const { eventsPerSecond } = await side.ask('saturate', { ...timing, window: CONNECTIONS });
+        return { postsPerSecond, eventsPerSecond };
+      } finally {
+        scrapes += (await scraping?.stop()) ?? 0;
+      }
+    });
+  };
+  for (let pair = 0; pair < pairs; pair++) {
+    const found = {};
+    const both = ['without', 'with'];
+    for (const which of pair % 2 === 0 ? both : both.reverse())
+      found[which] = await measure(which === 'with' ? await freePort() : undefined);
+    ratios.posts.push(found.with.postsPerSecond / found.without.postsPerSecond);
+    ratios.events.push(found.with.eventsPerSecond / found.without.eventsPerSecond);
+  }
+  for (const [what, all] of Object.entries(ratios)) {
+    const ratio = median(all);
+    measuring.state({
+      row,
+      store,
+      label: `${what}/s with metrics scraped each second (${scrapes} times in all), of those without: median of ${pairs} pairs`,
+      format: (value) => `${value.toFixed(3)} × (${all.map((one) => one.toFixed(2)).join(', ')})`,
+      ours: ratio,
+      limit: `≥ ${NOTHING} ×`,
+      isMet: ratio >= NOTHING,
+    });
+  }
+}
+
+/** Asks again and again; `stop` answers how often it was told. A scrape that fails ends the row. */
+function scrape(port) {
+  let count = 0;
+  let failure;
+  const timer = setInterval(async () => {
+    try {
+      const response = await fetch(`http://127.0.0.1:${port}/metrics`);
+      const text = await response.text();
+      if (!text.includes('\nthroughline_')) throw new Error(`a scrape answered ${response.status}`);
+      count++;
+    } catch (error) {
+      failure ??= error;
+    }
+  }, SCRAPE_MS);
+  return {
+    async stop() {
+      clearInterval(timer);
+      if (failure !== undefined) throw failure;
+      return count;
+    },
+  };
+}
