@@ -159,7 +159,7 @@ async function stopJudging(namespace: string): Promise<void> {
   await redis.client.set(`${namespace}:{0}:epoch`, 'another');
 }
 
-test.each(['resets'] as const)(
+test.each(['ends', 'resets'] as const)(
   'a client that left while the origin of its WebSocket was looked up is neither a reader nor refused: it %s the connection',
   async (how) => {
     const config = testConfig(redis, { metricsPort: 0 });
@@ -187,6 +187,25 @@ test.each(['resets'] as const)(
       await redis.client.client('UNPAUSE');
       await redis.client.acl('SETUSER', 'default', '+xrevrange');
       await Promise.all([first.close(), other.close()]);
+    }
+  },
+);
+
+test.each(['ends', 'resets'] as const)(
+  'no reader stays of a client that left before its WebSocket was accepted: it %s the connection',
+  async (how) => {
+    const config = testConfig(redis);
+    const own = await startTestServer(config);
+    try {
+      const eve = await Person.logIn(own.url, 'Eve');
+      await stopJudging(config.namespace);
+      const until = () => waitFor('the reader', () => own.readers === 1, 2000);
+      const path = '/api/socket?rooms=lobby&after=unheard.5-0';
+      await askAndLeave([path], handshake(eve), { until, url: own.url, leave: LEAVING[how] });
+      await waitFor('nobody', () => own.readers === 0, 2000);
+    } finally {
+      await redis.client.acl('SETUSER', 'default', '+xrevrange');
+      await own.close();
     }
   },
 );
