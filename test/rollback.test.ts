@@ -1,4 +1,5 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { setTimeout as pause } from 'node:timers/promises';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import type { StreamId } from '../src/chat/ids.ts';
 import type { RoomKey } from '../src/chat/rooms.ts';
 import { MAIN_SITE } from '../src/chat/sites.ts';
@@ -160,6 +161,34 @@ test('a poll waits no longer than it says, though its cursor can’t be judged y
     expect(await answer.json()).toEqual({ events: [], cursor: 'unheard.5-0', more: false });
     expect(performance.now() - asked).toBeLessThan(3000);
   } finally {
+    await redis.client.acl('SETUSER', 'default', '+xrevrange');
+    await server.close();
+  }
+});
+
+test('a short poll waits five seconds for its cursor to be judged, and no longer', async () => {
+  const config = testConfig(redis);
+  const server = await startTestServer(config);
+  try {
+    const person = await Person.logIn(server.url);
+    await redis.client.acl('SETUSER', 'default', '-xrevrange');
+    await redis.client.set(`${config.namespace}:{0}:epoch`, 'another');
+    // The service’s timers go ten times as fast.
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    let told: unknown;
+    const asked = person.get('/api/poll?rooms=lobby&wait=0&after=unheard.5-0');
+    const telling = asked.then(async (answer) => (told = await answer.json()));
+    let waitedMs = 0;
+    for (; told === undefined && waitedMs < 10_000; waitedMs += 100) {
+      vi.advanceTimersByTime(100);
+      await pause(10);
+    }
+    expect(waitedMs).toBeGreaterThanOrEqual(5000);
+    expect(waitedMs).toBeLessThan(10_000);
+    await telling;
+    expect(told).toEqual({ events: [], cursor: 'unheard.5-0', more: false });
+  } finally {
+    vi.useRealTimers();
     await redis.client.acl('SETUSER', 'default', '+xrevrange');
     await server.close();
   }

@@ -314,3 +314,22 @@ test('the log isn’t read for those who have left meanwhile, and who comes wait
   await waitFor('the last', () => all[2]?.reader.isLevel);
   expect(reads).toEqual(['2-0', '4-0']);
 });
+
+test('the log isn’t read for those who have left meanwhile, though it was to say what it no longer has', async () => {
+  let reads = 0;
+  let goOn: () => void = () => {};
+  const first = new Promise<void>((resolve) => (goOn = resolve));
+  const page = async () => {
+    reads++;
+    await first;
+    return pageOf('e');
+  };
+  const delivery = newDelivery({ page }, { concurrentReads: 1 });
+  const places = ['a', 'b', 'c'].map((nonsense) => listen(delivery, 'a', { after: nonsense }));
+  await waitFor('the first', () => reads === 1);
+  expect(delivery.hub.size).toBe(3);
+  [...delivery.hub.everyone()][1]?.end();
+  goOn();
+  await Promise.all(places);
+  expect([reads, delivery.counts.gaps['unknown-cursor']]).toEqual([2, 2]);
+});

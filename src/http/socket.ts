@@ -60,6 +60,8 @@ export function takeUpgrades(service: Service): TakeUpgrade {
   };
   return (incoming, socket, head) => {
     socket.on('error', () => socket.destroy());
+    // A client that ends its half has left, also before there is anything that reads from it: the other half stays open by itself.
+    socket.once('end', () => socket.destroy());
     const req = asExpressRequest(app, incoming);
     let status: number | undefined;
     logAtClose(log, req, socket, () => status);
