@@ -145,6 +145,11 @@ test('the gap of a floor beyond a run that is cut is told with it, if a window m
   expect(merged(full, 2, 12, 1, windowFrom(1))).toEqual({ end: at(4), told: ['gap', 4] });
 });
 
+test('a gap that was told early takes no room where it would have stood: no run is cut for it', () => {
+  const pages = [{ floor: at(9) }, { entries: [entry(4)] }];
+  expect(merged(pages, 2, 9, 1, windowFrom(4))).toEqual({ end: at(9), told: ['gap', 4] });
+});
+
 test('a run is cut by bytes between ids, and ends where it was cut', () => {
   const pages = [{ entries: [entry(2), entry(3)] }];
   expect(merged(pages, 1, 9, 1)).toEqual({ end: at(2), told: [2] });

@@ -267,7 +267,7 @@ test('whoever catches up reaches a window that moves on during each read, and is
   const news = (count: number): JournalEntry[] =>
     Array.from({ length: count }, () => {
       n++;
-      return said(`${n}-0`, 'a', `${n - 1}-0`);
+      return { ...said(`${n}-0`, 'a', `${n - 1}-0`), prev: id(`${n - 1}-0`) };
     });
   const delivery: Delivery = newDelivery(
     {
