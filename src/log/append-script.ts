@@ -6,6 +6,13 @@ local function corrupt(key, wanted)
   local type = redis.call('TYPE', key).ok
   if type ~= 'none' and type ~= wanted then return {'corrupt', key, 'is a ' .. type .. ', not a ' .. wanted} end
 end
+
+-- Asking for each key's type beforehand would take as long as all the rest.
+local function read(command, key, wanted, ...)
+  local value = redis.pcall(command, key, ...)
+  if type(value) == 'table' and value.err then return nil, corrupt(key, wanted) or {'corrupt', key, value.err} end
+  return value
+end
 `;
 
 /**
@@ -88,13 +95,6 @@ export const appendScript = new Script(`
 ${LUA_CORRUPT}${LUA_IDS}
 local journal, epoch = KEYS[1], KEYS[2]
 local journalEntries, roomLogEntries, newEpoch, sentLifeMs, isWaitedFor = unpack(ARGV, 1, 5)
-
--- Asking for each key's type beforehand would take as long as all the rest.
-local function read(command, key, wanted, ...)
-  local value = redis.pcall(command, key, ...)
-  if type(value) == 'table' and value.err then return nil, corrupt(key, wanted) or {'corrupt', key, value.err} end
-  return value
-end
 
 -- What a stream's last id is, or what is wrong with it.
 local function readLast(stream)

@@ -10,7 +10,13 @@ ${LUA_CORRUPT}${LUA_IDS}
 local journal, epoch, due = KEYS[1], KEYS[2], KEYS[3]
 local journalEntries, newEpoch, listed = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local now = nowMs()
-local bad = corrupt(journal, 'stream') or corrupt(epoch, 'string') or corrupt(due, 'zset')
+
+-- What is wrong with what tell() writes to, to be asked before anything is written.
+local function brokenJournal()
+  return corrupt(journal, 'stream') or corrupt(epoch, 'string')
+end
+
+local bad = corrupt(due, 'zset')
 if bad then return bad end
 
 local function isSound(presence, here)
@@ -26,10 +32,12 @@ local function tell(room, json, isHere)
     'before', before, 'data', '{"user":' .. json .. ',"here":' .. tostring(isHere) .. '}')
 end
 
+-- For so long at least, and for a quarter longer, so that it needn't be said each time.
 local function keepFor(key, ms)
-  if redis.call('PTTL', key) < ms then redis.call('PEXPIRE', key, string.format('%.0f', ms)) end
+  if redis.call('PTTL', key) < ms then redis.call('PEXPIRE', key, string.format('%.0f', ms * 1.25)) end
 end
 
+-- When the room has to be looked at next. It may be sooner than need be, after renewals, and never later.
 local function settle(room, presence)
   local first = redis.call('ZRANGE', presence, 0, 0, 'WITHSCORES')
   if first[2] then redis.call('ZADD', due, first[2], room) else redis.call('ZREM', due, room) end
@@ -56,29 +64,40 @@ local whereabouts = KEYS[4]
 local user, json, lease, keep, mayCome = ARGV[4], ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8] == '1'
 local comings, crowded = {}, {}
 local till = string.format('%.0f', now + lease)
-bad = corrupt(whereabouts, 'zset')
+bad = mayCome and brokenJournal()
 if bad then return bad end
-for i = 9, #ARGV do
-  local room, at = ARGV[i], 5 + (i - 9) * 3
-  local presence, here = KEYS[at + 1], KEYS[at + 2]
-  local isOpen = redis.call('EXISTS', KEYS[at]) == 1 and isSound(presence, here)
-  if isOpen and not mayCome and redis.call('HEXISTS', here, user) == 0 then
+local _, broken = read('ZREMRANGEBYSCORE', whereabouts, 'zset', '-inf', string.format('%.0f', now))
+if broken then return broken end
+
+-- Whether the user is in the room now. One that is gone, or whose keys are broken, is passed over.
+local function renew(room, roomKey, presence, here)
+  if redis.call('EXISTS', roomKey) == 0 then return false end
+  local known, broken = read('HGET', here, 'hash', user)
+  if broken then return false end
+  if not known and not mayCome then
     comings[#comings + 1] = room
-  elseif isOpen then
-    redis.call('ZADD', presence, 'GT', till, user)
-    local isNew = redis.call('HSET', here, user, json) == 1
-    keepFor(presence, keep)
-    keepFor(here, keep)
-    redis.call('ZADD', whereabouts, 'GT', till, room)
-    settle(room, presence)
-    keepFor(due, keep)
-    local count = redis.call('HLEN', here)
-    if count > listed then crowded[#crowded + 1] = room end
-    if isNew and count <= listed + 1 then tell(room, json, true) end
+    return false
   end
+  _, broken = read('ZADD', presence, 'zset', 'GT', till, user)
+  if broken then return false end
+  if known ~= json then redis.call('HSET', here, user, json) end
+  keepFor(presence, keep)
+  keepFor(here, keep)
+  redis.call('ZADD', whereabouts, 'GT', till, room)
+  redis.call('ZADD', due, 'LT', till, room)
+  local count = redis.call('HLEN', here)
+  if count > listed then crowded[#crowded + 1] = room end
+  if not known and count <= listed + 1 then tell(room, json, true) end
+  return true
 end
-if redis.call('EXISTS', whereabouts) == 1 then
-  redis.call('ZREMRANGEBYSCORE', whereabouts, '-inf', string.format('%.0f', now))
+
+local isAnywhere = false
+for i = 9, #ARGV do
+  local at = 5 + (i - 9) * 3
+  if renew(ARGV[i], KEYS[at], KEYS[at + 1], KEYS[at + 2]) then isAnywhere = true end
+end
+if isAnywhere then
+  keepFor(due, keep)
   keepFor(whereabouts, keep)
 end
 return {'done', table.concat(comings, ' '), table.concat(crowded, ' ')}
@@ -94,6 +113,8 @@ return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', nowMs(
 export const sweepScript = new Script(`
 ${LUA_PRESENCE}
 local presence, here, room = KEYS[4], KEYS[5], ARGV[4]
+bad = brokenJournal()
+if bad then return bad end
 if not isSound(presence, here) then
   redis.call('ZREM', due, room)
   return {'done', '0'}
@@ -108,6 +129,8 @@ return {'done', tostring(#gone)}
 export const dropScript = new Script(`
 ${LUA_PRESENCE}
 local whereabouts, user = KEYS[4], ARGV[4]
+bad = brokenJournal()
+if bad then return bad end
 for i = 5, #ARGV do
   local room, at = ARGV[i], 5 + (i - 5) * 2
   local presence, here = KEYS[at], KEYS[at + 1]
