@@ -126,8 +126,16 @@ export function openCluster(
       },
     },
   );
-  // The library would connect with the first command, and hold that back until then.
-  if (!isOnce) cluster.on('+node', (node: Redis) => void node.connect().catch(() => {}));
+  if (isOnce) return cluster;
+  // The library would connect with the first command, and hold that back until then. Before the Cluster is ready that
+  // is wanted: to a node that is connecting the library sends no CLUSTER INFO, and without that nothing is ever ready.
+  const connectNode = (node: Redis) => {
+    if (node.status === 'wait') node.connect().catch(() => {});
+  };
+  cluster.on('ready', () => cluster.nodes().forEach(connectNode));
+  cluster.on('+node', (node: Redis) => {
+    if (cluster.status === 'ready') connectNode(node);
+  });
   return cluster;
 }
 
