@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
-import { parseRedisAddress } from './log/redis-address.ts';
+import { isTls, parseRedisAddress } from './log/redis-address.ts';
 import { StartError } from './log/start-error.ts';
 
 /** How one setting is read: throws an Error that says what is wanted. */
@@ -133,6 +133,19 @@ const SETTINGS = {
     'Redis to use: one server, Sentinels or a Cluster. Unset: a private redis-server in the data folder.',
     true,
   ),
+  redisCa: setting(
+    'REDIS_CA',
+    undefined,
+    optional(anyText),
+    'With rediss in REDIS_URL: file (PEM) of the authorities that vouch for Redis. Unset: those that Node.js knows.',
+  ),
+  redisCert: setting(
+    'REDIS_CERT',
+    undefined,
+    optional(anyText),
+    'With rediss in REDIS_URL: certificate file (PEM) shown to Redis, where it wants one.',
+  ),
+  redisKey: setting('REDIS_KEY', undefined, optional(anyText), 'Key file (PEM) of that certificate.'),
   durability: setting<string>(
     'DURABILITY',
     'master',
@@ -349,6 +362,12 @@ export function configFrom(
   }
   if (config.httpRedirectPort !== undefined && config.tlsCert === undefined) {
     throw new StartError('HTTP_REDIRECT_PORT needs TLS_CERT and TLS_KEY.');
+  }
+  if ((config.redisCert === undefined) !== (config.redisKey === undefined)) {
+    throw new StartError('REDIS_CERT and REDIS_KEY must be given together.');
+  }
+  if ((config.redisCa ?? config.redisCert) !== undefined && !isTls(config.redisUrl ?? '')) {
+    throw new StartError('REDIS_CA, REDIS_CERT and REDIS_KEY need a REDIS_URL that begins with rediss.');
   }
   if (config.durability === 'replica' && config.redisUrl === undefined) {
     throw new StartError('DURABILITY=replica needs REDIS_URL: the private redis-server has no replicas.');

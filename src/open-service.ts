@@ -25,6 +25,7 @@ import { type Log, withoutCommand } from './log/logger.ts';
 import { Pace } from './log/pace.ts';
 import { parseRedisAddress, type RedisAddress } from './log/redis-address.ts';
 import type { RedisClient } from './log/redis-client.ts';
+import { readRedisTls } from './log/redis-tls.ts';
 import { sharedSecret } from './log/secret.ts';
 import { keepShards, shardIndexOf, tagsOf } from './log/shards.ts';
 import { SiteBook } from './log/site-book.ts';
@@ -87,7 +88,7 @@ export async function openService(
     config.redisUrl === undefined
       ? await startEmbeddedRedis({ dataDir: config.dataDir, log, signal })
       : undefined;
-  const address = embedded ? { path: embedded.socketPath } : addressOf(config.redisUrl as string);
+  const address = embedded ? { path: embedded.socketPath } : addressOf(config.redisUrl as string, config);
   try {
     return await compose(config, log, { host, readAllMetrics, connections }, address, async () =>
       embedded?.close(),
@@ -248,10 +249,11 @@ async function compose(
 }
 
 /** Besides what the setting takes, an embedding application may give the path of a Unix socket. */
-function addressOf(redisUrl: string): RedisAddress {
+function addressOf(redisUrl: string, config: Config): RedisAddress {
   if (!redisUrl.includes('://')) return { path: redisUrl };
+  const tls = readRedisTls(config);
   try {
-    return parseRedisAddress(redisUrl);
+    return parseRedisAddress(redisUrl, tls);
   } catch (error) {
     throw new StartError(`redisUrl must be ${(error as Error).message}.`);
   }

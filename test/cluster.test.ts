@@ -57,6 +57,15 @@ test('over every carrier everything arrives once and in order, in several rooms,
   }
 });
 
+test('a Cluster whose nodes are named by another host name than they announce is found', async () => {
+  const path = cluster.url.replaceAll('127.0.0.1', 'localhost');
+  const server = await startTestServer(testConfig({ path }));
+  running.push(server);
+  const person = await Person.logIn(server.url);
+  const id = await person.post('hi');
+  expect((await person.history()).events).toContainEqual(expect.objectContaining({ id, text: 'hi' }));
+});
+
 test('the end of a session ends what it reads, over every carrier and on every process', async () => {
   const { persons } = await serve();
   const { cursor } = await persons[0].history();

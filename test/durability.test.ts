@@ -21,7 +21,7 @@ const running: RunningServer[] = [];
 const talks: Talk[] = [];
 const clusters: TestCluster[] = [];
 beforeAll(async () => {
-  redis = await TestSentinels.start(REPLICAS, 0);
+  redis = await TestSentinels.start({ replicas: REPLICAS, sentinels: 0 });
 }, 60_000);
 afterEach(async () => {
   for (const server of redis.servers) server.thaw();

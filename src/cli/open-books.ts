@@ -10,6 +10,7 @@ import type { Log } from '../log/logger.ts';
 import { parseRedisAddress, type RedisAddress } from '../log/redis-address.ts';
 import type { RedisClient } from '../log/redis-client.ts';
 import { hear } from '../log/redis-socket.ts';
+import { readRedisTls } from '../log/redis-tls.ts';
 import { shardIndexOf, tagsOf } from '../log/shards.ts';
 import { SiteBook } from '../log/site-book.ts';
 import { StartError } from '../log/start-error.ts';
@@ -66,17 +67,22 @@ function storeConfig(env: Io['env'], flags: StoreFlags): Config {
   const names = ['redis-url', 'data-dir', 'namespace'] as const;
   const given = names.flatMap((name) => (flags[name] === undefined ? [] : [`--${name}=${flags[name]}`]));
   // Only where Redis is matters here: what else is set may be for another process.
-  const { REDIS_URL, DATA_DIR, NAMESPACE, SHARDS } = env;
-  const asked = configFrom({ REDIS_URL, DATA_DIR, NAMESPACE, SHARDS }, given);
+  const { REDIS_URL, REDIS_CA, REDIS_CERT, REDIS_KEY, DATA_DIR, NAMESPACE, SHARDS } = env;
+  const asked = configFrom(
+    { REDIS_URL, REDIS_CA, REDIS_CERT, REDIS_KEY, DATA_DIR, NAMESPACE, SHARDS },
+    given,
+  );
   if (asked.kind === 'help') throw new StartError('--help takes no value.');
   return asked.config;
 }
 
 async function storeOf(
-  { redisUrl, dataDir }: Config,
+  config: Config,
   signal: AbortSignal,
 ): Promise<{ address: RedisAddress; close: () => Promise<void> }> {
-  if (redisUrl !== undefined) return { address: parseRedisAddress(redisUrl), close: async () => {} };
+  const { redisUrl, dataDir } = config;
+  if (redisUrl !== undefined)
+    return { address: parseRedisAddress(redisUrl, readRedisTls(config)), close: async () => {} };
   const socketPath = join(resolve(dataDir), 'redis.sock');
   if ((await hear(socketPath, HEAR_WITHIN_MS)) !== 'nobody')
     return { address: { path: socketPath }, close: async () => {} };

@@ -1,11 +1,14 @@
 import type { Log } from './logger.ts';
 import { ONCE, openCluster, openRedis, type RedisOptions } from './open-redis.ts';
-import { type ClusterAddress, nameOf, type RedisAddress } from './redis-address.ts';
+import { type ClusterAddress, nameOf, type RedisAddress, type SentinelAddress } from './redis-address.ts';
+import { explainRedis, faultsOf, OF_SENTINELS } from './redis-faults.ts';
 import { StartError } from './start-error.ts';
 
 const OLDEST_VERSION = [6, 2] as const;
 const ALL_SLOTS = 16384;
 const ANSWER_WITHIN_MS = 5000;
+/** The library's words for a connection that it closed, or never had, whatever the reason was. */
+const CLOSED = 'Connection is closed.';
 const OPTIONS: RedisOptions = { ...ONCE, commandTimeout: ANSWER_WITHIN_MS };
 
 /** A master, and what it says of itself. */
@@ -31,8 +34,9 @@ async function askServer(address: Exclude<RedisAddress, ClusterAddress>): Promis
   const name = nameOf(address);
   const redis = openRedis(address, OPTIONS);
   const reasons: Error[] = [];
+  const sentinelReasons: Error[] = [];
   redis.on('error', (error: Error) => reasons.push(error));
-  redis.on('sentinelError', (error: Error) => reasons.push(error));
+  redis.on('sentinelError', (error: Error) => sentinelReasons.push(error));
   try {
     await redis.connect();
     const info = await redis.info();
@@ -41,7 +45,14 @@ async function askServer(address: Exclude<RedisAddress, ClusterAddress>): Promis
     }
     return { name, info };
   } catch (error) {
-    throw unusable(name, reasons[0] ?? error);
+    if (error instanceof StartError) throw error;
+    const reason = reasons[0] ?? error;
+    throw unusable(
+      name,
+      'sentinels' in address
+        ? await explainSentinels(address, reason, sentinelReasons)
+        : explainRedis(reason, 'url' in address && address.tls !== undefined),
+    );
   } finally {
     redis.disconnect();
   }
@@ -50,8 +61,8 @@ async function askServer(address: Exclude<RedisAddress, ClusterAddress>): Promis
 async function askCluster(address: ClusterAddress): Promise<Master[]> {
   const name = nameOf(address);
   const cluster = openCluster(address, OPTIONS);
-  const reasons: Error[] = [];
-  cluster.on('node error', (error: Error) => reasons.push(error));
+  const reasons: [string, Error][] = [];
+  cluster.on('node error', (error: Error, at: string) => reasons.push([at, error]));
   cluster.on('error', () => {});
   try {
     await cluster.connect();
@@ -66,7 +77,13 @@ async function askCluster(address: ClusterAddress): Promise<Master[]> {
       })),
     );
   } catch (error) {
-    throw unusable(name, reasons[0] ?? error);
+    if (error instanceof StartError) throw error;
+    const isTls = address.tls !== undefined;
+    const [at, reason] = reasons.find(([, { message }]) => message !== CLOSED) ?? [];
+    throw unusable(
+      name,
+      reason ? `${at}: ${explainRedis(reason, isTls)}` : await explainNodes(address, error),
+    );
   } finally {
     cluster.disconnect();
   }
@@ -104,18 +121,26 @@ function countReplicas({ name, info }: Master, wanted: number, log: Pick<Log, 'w
   }
 }
 
-function unusable(name: string, error: unknown): StartError {
-  if (error instanceof StartError) return error;
-  return new StartError(`Redis at ${name} can’t be used: ${explain(error)}`);
+async function explainSentinels(
+  address: SentinelAddress,
+  reason: unknown,
+  sentinelReasons: readonly Error[],
+): Promise<string> {
+  const isTls = address.tls !== undefined;
+  if (sentinelReasons.some(({ message }) => /invalid reply: null$|No such master/.test(message)))
+    return 'the Sentinels know no master of that name.';
+  if (!(reason as Error).message.startsWith('All sentinels are unreachable'))
+    return `its master: ${explainRedis(reason, isTls)}`;
+  const { sentinels, sentinelUsername: username, sentinelPassword: password, tls } = address;
+  const access = { username, password, tls };
+  const faults = await faultsOf(sentinels, access, OF_SENTINELS);
+  return faults ?? explainRedis(reason, isTls);
 }
 
-function explain(error: unknown): string {
-  const { code, message } = error as NodeJS.ErrnoException;
-  if (/WRONGPASS|NOAUTH|invalid password|without any password/i.test(message))
-    return `it refused the log-in (${message}).`;
-  if (/cluster support disabled/.test(message)) return 'it is no Cluster; say redis:// in its URL.';
-  if (/invalid reply: null|No such master/.test(message)) return 'the Sentinels know no master of that name.';
-  if (code === 'ECONNREFUSED') return 'nothing listens there.';
-  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return 'there is no host of that name.';
-  return `${message.replace(/\.$/, '')}.`;
+async function explainNodes(address: ClusterAddress, error: unknown): Promise<string> {
+  return (await faultsOf(address.cluster, address)) ?? explainRedis(error, address.tls !== undefined);
+}
+
+function unusable(name: string, reason: string): StartError {
+  return new StartError(`Redis at ${name} can’t be used: ${reason}`);
 }

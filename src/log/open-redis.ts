@@ -1,5 +1,5 @@
 import { Cluster, type RedisOptions as LibraryOptions, Redis } from 'ioredis';
-import type { ClusterAddress, RedisAddress } from './redis-address.ts';
+import type { Access, ClusterAddress, Endpoint, RedisAddress } from './redis-address.ts';
 
 /** ioredis' options, but for the one that its class' type depends on. */
 export type RedisOptions = Omit<LibraryOptions, 'replyMapping'>;
@@ -58,9 +58,10 @@ class LastingRedis extends Redis {
 
 /** A connection to one server, or to the master that Sentinels name, wherever that goes. */
 export function openRedis(address: Exclude<RedisAddress, ClusterAddress>, options: RedisOptions): Redis {
-  if ('url' in address) return new Redis(address.url, { ...FAIL_FAST, ...options });
+  if ('url' in address)
+    return new Redis(address.url, { ...FAIL_FAST, ...defined({ tls: address.tls }), ...options });
   if ('path' in address) return new Redis(address.path, { ...FAIL_FAST, ...options });
-  const { sentinels, master, db, isTls } = address;
+  const { sentinels, master, db, tls } = address;
   const Client = options.lazyConnect ? Redis : LastingRedis;
   return new Client({
     ...FAIL_FAST,
@@ -76,10 +77,10 @@ export function openRedis(address: Exclude<RedisAddress, ClusterAddress>, option
       sentinelUsername: address.sentinelUsername,
       sentinelPassword: address.sentinelPassword,
     }),
-    ...(isTls && { tls: {}, sentinelTLS: {}, enableTLSForSentinelMode: true }),
+    ...(tls && { tls, sentinelTLS: tls, enableTLSForSentinelMode: true }),
     sentinelRetryStrategy: reconnectDelay,
     // A master that fell silent, or that the Sentinels have replaced but not yet demoted, closes nothing: their word does.
-    failoverDetector: true,
+    failoverDetector: !options.lazyConnect,
     socketTimeout: SILENT_MS,
     // One that was a master until now has refused to write, and executed nothing: the new one is looked for.
     reconnectOnError: ({ message }) => message.startsWith('READONLY'),
@@ -121,14 +122,36 @@ export function openCluster(
           connectionName,
           username: address.username,
           password: address.password,
+          tls: address.tls,
         }),
-        ...(address.isTls && { tls: {} }),
       },
     },
   );
-  // The library would connect with the first command, and hold that back until then.
-  if (!isOnce) cluster.on('+node', (node: Redis) => void node.connect().catch(() => {}));
+  if (isOnce) return cluster;
+  // The library would connect with the first command, and hold that back until then. Before the Cluster is ready that
+  // is wanted: to a node that is connecting the library sends no CLUSTER INFO, and without that nothing is ever ready.
+  const connectNode = (node: Redis) => {
+    if (node.status === 'wait') node.connect().catch(() => {});
+  };
+  cluster.on('ready', () => cluster.nodes().forEach(connectNode));
+  cluster.on('+node', (node: Redis) => {
+    if (cluster.status === 'ready') connectNode(node);
+  });
   return cluster;
+}
+
+/** A connection to this one server, be it a Sentinel or a node of a Cluster. */
+export function openEndpoint(endpoint: Endpoint, access: Access, options: RedisOptions): Redis {
+  const { username, password, tls } = access;
+  return new Redis({
+    ...FAIL_FAST,
+    ...endpoint,
+    connectTimeout: CONNECT_TIMEOUT_MS,
+    ...defined({ username, password, tls }),
+    // A Sentinel isn't asked what it holds.
+    enableReadyCheck: false,
+    ...options,
+  });
 }
 
 function defined<T extends object>(options: T): { [K in keyof T]?: NonNullable<T[K]> } {

@@ -1,3 +1,5 @@
+import type { RedisTls } from './redis-tls.ts';
+
 /** One process to connect to. */
 export interface Endpoint {
   readonly host: string;
@@ -5,10 +7,11 @@ export interface Endpoint {
 }
 
 /** How one is let in, by all the servers of a kind. */
-interface Access {
+export interface Access {
   readonly username: string | undefined;
   readonly password: string | undefined;
-  readonly isTls: boolean;
+  /** undefined: without TLS. */
+  readonly tls: RedisTls | undefined;
 }
 
 /** Sentinels, and the name of the master they watch. */
@@ -27,7 +30,7 @@ export interface ClusterAddress extends Access {
 
 /** Where Redis is: one server's URL or Unix socket, Sentinels that know its master, or a Cluster. */
 export type RedisAddress =
-  | { readonly url: string }
+  | { readonly url: string; readonly tls: RedisTls | undefined }
   | { readonly path: string }
   | SentinelAddress
   | ClusterAddress;
@@ -45,18 +48,19 @@ const WANTED =
  * or `redis[s]+cluster://[user:password@]host[:port],…`; what is percent-encoded is decoded. Throws an Error that says
  * what is wanted.
  */
-export function parseRedisAddress(text: string): RedisAddress {
-  if (/^rediss?:/.test(text)) return { url: serverUrl(text) };
+export function parseRedisAddress(text: string, tls: RedisTls = {}): RedisAddress {
+  if (/^rediss?:/.test(text)) return { url: serverUrl(text), tls: isTls(text) ? tls : undefined };
   const match = SHAPE.exec(text);
   if (match === null) throw new Error(WANTED);
-  const [, scheme, kind, user = '', hosts = '', path = '', query = ''] = match;
+  const [, , kind, user = '', hosts = '', path = '', query = ''] = match;
   const [username, ...password] = user.split(':');
   const access: Access = {
     username: decoded(username) || undefined,
     password: decoded(password.join(':')) || undefined,
-    isTls: scheme === 'rediss',
+    tls: isTls(text) ? tls : undefined,
   };
   const parameters = new URLSearchParams(query);
+  mustBeEncoded(path);
   if (kind === 'cluster') {
     if (path !== '' || query !== '') throw new Error('a redis+cluster:// URL with nothing behind its hosts');
     return { ...access, cluster: endpoints(hosts, SERVER_PORT) };
@@ -83,22 +87,38 @@ export function parseRedisAddress(text: string): RedisAddress {
   };
 }
 
+/** Whether such a URL asks for TLS. */
+export function isTls(text: string): boolean {
+  return text.startsWith('rediss');
+}
+
 /** An address as it may be told: without what lets one in. */
 export function nameOf(address: RedisAddress): string {
-  if ('url' in address) return address.url.replace(/\/\/[^@/]*@/, '//…@');
+  if ('url' in address) {
+    const { protocol, username, password, host, pathname } = new URL(address.url);
+    return `${protocol}//${username || password ? '…@' : ''}${host}${pathname}`;
+  }
   if ('path' in address) return address.path;
   const list = (nodes: readonly Endpoint[]) =>
     nodes.map(({ host, port }) => `${host.includes(':') ? `[${host}]` : host}:${port}`).join(',');
+  const scheme = address.tls ? 'rediss' : 'redis';
   return 'cluster' in address
-    ? `redis+cluster://${list(address.cluster)}`
-    : `redis+sentinel://${list(address.sentinels)}/${address.master}`;
+    ? `${scheme}+cluster://${list(address.cluster)}`
+    : `${scheme}+sentinel://${list(address.sentinels)}/${address.master}`;
 }
 
 /** The URL parser forgives blanks and missing slashes; Redis' client doesn't. */
 function serverUrl(text: string): string {
   const url = /^\w+:\/\/\S+$/.test(text) && URL.canParse(text) ? new URL(text) : undefined;
   if (!url?.hostname) throw new Error(WANTED);
+  mustBeEncoded(url.pathname + url.search + url.hash);
   return text;
+}
+
+/** An @ behind the host means that what was taken for the host is a user, and what follows a password. */
+function mustBeEncoded(rest: string): void {
+  if (rest.includes('@'))
+    throw new Error('a URL in whose user and password / ? # and @ are percent-encoded, as in %2F for /');
 }
 
 function endpoints(list: string, defaultPort: number): Endpoint[] {

@@ -1,10 +1,11 @@
+import { type Guard, OPEN } from './redis-guard.ts';
 import { RedisNode, SERVER_LINES } from './redis-nodes.ts';
 import { waitFor } from './wait-for.ts';
 
 const MASTERS = 3;
 const SLOTS = 16384;
 
-/** A real Cluster of three masters with a replica each, of a test's own. */
+/** A real Cluster of three masters with a replica each, or none, of a test's own. */
 export class TestCluster {
   readonly nodes: RedisNode[];
 
@@ -12,7 +13,13 @@ export class TestCluster {
     this.nodes = nodes;
   }
 
-  static async start(): Promise<TestCluster> {
+  static async start({
+    replicas = 1,
+    guard = OPEN,
+  }: {
+    replicas?: 0 | 1;
+    guard?: Guard;
+  } = {}): Promise<TestCluster> {
     const cluster = new TestCluster([]);
     const lines = [
       ...SERVER_LINES,
@@ -22,7 +29,8 @@ export class TestCluster {
       'cluster-replica-validity-factor 0',
     ];
     try {
-      for (let i = 0; i < 2 * MASTERS; i++) cluster.nodes.push(await RedisNode.start(lines));
+      const count = (1 + replicas) * MASTERS;
+      for (let i = 0; i < count; i++) cluster.nodes.push(await RedisNode.start(lines, { guard }));
       await cluster.#join();
       return cluster;
     } catch (error) {
@@ -47,8 +55,7 @@ export class TestCluster {
       await master.client.call('CLUSTER', 'ADDSLOTSRANGE', range[0], range[1] - 1);
       await master.client.call('CLUSTER', 'SET-CONFIG-EPOCH', i + 1).catch(() => {});
     }
-    for (let i = 0; i < MASTERS; i++) {
-      const replica = this.nodes[MASTERS + i] as RedisNode;
+    for (const [i, replica] of this.nodes.slice(MASTERS).entries()) {
       await waitFor('the replica knows its master', () =>
         replica.client.call('CLUSTER', 'REPLICATE', ids[i] as string).catch(() => undefined),
       );

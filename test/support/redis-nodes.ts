@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { freePort } from './free-port.ts';
+import { type Guard, OPEN } from './redis-guard.ts';
 import { waitFor } from './wait-for.ts';
 
 /** A redis-server of a test's own, on a TCP port and in a folder of its own. */
@@ -16,24 +17,32 @@ export class RedisNode {
   #child: ChildProcess;
   #exit: Promise<unknown>;
 
-  private constructor(port: number, busPort: number, folder: string, args: readonly string[]) {
+  private constructor(port: number, busPort: number, folder: string, args: readonly string[], guard: Guard) {
     this.port = port;
     this.busPort = busPort;
     this.#folder = folder;
     this.#args = args;
     [this.#child, this.#exit] = this.#spawn();
-    this.client = new Redis(port, '127.0.0.1', { retryStrategy: () => 50, maxRetriesPerRequest: 0 });
+    this.client = new Redis(port, '127.0.0.1', {
+      retryStrategy: () => 50,
+      maxRetriesPerRequest: 0,
+      ...guard.options,
+    });
     this.client.on('error', () => {});
   }
 
   /** Starts one with these lines of configuration, in which `%bus` is a second free port. */
-  static async start(lines: readonly string[], program: readonly string[] = []): Promise<RedisNode> {
+  static async start(
+    lines: readonly string[],
+    { program = [], guard = OPEN }: { program?: readonly string[]; guard?: Guard } = {},
+  ): Promise<RedisNode> {
     const folder = await mkdtemp(join(tmpdir(), 'tl-node-'));
     const [port, busPort] = [await freePort(), await freePort()];
     const file = join(folder, 'redis.conf');
-    const common = [`port ${port}`, 'bind 127.0.0.1', `dir ${folder}`, 'protected-mode no'];
+    const ports = guard.options.tls ? ['port 0', `tls-port ${port}`] : [`port ${port}`];
+    const common = [...ports, 'bind 127.0.0.1', `dir ${folder}`, 'protected-mode no', ...guard.lines];
     await writeFile(file, [...common, ...lines].join('\n').replace('%bus', String(busPort)));
-    const node = new RedisNode(port, busPort, folder, [file, ...program]);
+    const node = new RedisNode(port, busPort, folder, [file, ...program], guard);
     await waitFor(`the Redis on port ${port}`, () => node.client.ping().catch(() => undefined));
     return node;
   }

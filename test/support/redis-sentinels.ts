@@ -1,29 +1,43 @@
+import { type Guard, OPEN } from './redis-guard.ts';
 import { RedisNode, SERVER_LINES } from './redis-nodes.ts';
 import { waitFor } from './wait-for.ts';
 
 const NAME = 'themaster';
+
+interface SentinelsOptions {
+  readonly replicas?: number;
+  readonly sentinels?: number;
+  /** What the servers, and the Sentinels, want of clients */
+  readonly guards?: { readonly server: Guard; readonly sentinel: Guard };
+}
 
 /** A master and its replicas, watched by three Sentinels: all of a test's own. */
 export class TestSentinels {
   readonly servers: RedisNode[] = [];
   readonly sentinels: RedisNode[] = [];
 
-  static async start(replicas = 2, sentinels = 3): Promise<TestSentinels> {
+  static async start({
+    replicas = 2,
+    sentinels = 3,
+    guards = { server: OPEN, sentinel: OPEN },
+  }: SentinelsOptions = {}): Promise<TestSentinels> {
     const all = new TestSentinels();
     try {
-      const master = await RedisNode.start(SERVER_LINES);
+      const master = await RedisNode.start(SERVER_LINES, { guard: guards.server });
       all.servers.push(master);
       for (let i = 0; i < replicas; i++) {
-        all.servers.push(await RedisNode.start([...SERVER_LINES, `replicaof 127.0.0.1 ${master.port}`]));
+        const lines = [...SERVER_LINES, `replicaof 127.0.0.1 ${master.port}`];
+        all.servers.push(await RedisNode.start(lines, { guard: guards.server }));
       }
       await untilFollowed(master, replicas);
       for (let i = 0; i < sentinels; i++) {
         const lines = [
-          `sentinel monitor ${NAME} 127.0.0.1 ${master.port} 2`,
+          `sentinel monitor ${NAME} 127.0.0.1 ${master.port} ${Math.ceil((sentinels + 1) / 2)}`,
           `sentinel down-after-milliseconds ${NAME} 1000`,
           `sentinel failover-timeout ${NAME} 3000`,
+          ...access(guards.server),
         ];
-        all.sentinels.push(await RedisNode.start(lines, ['--sentinel']));
+        all.sentinels.push(await RedisNode.start(lines, { program: ['--sentinel'], guard: guards.sentinel }));
       }
       for (const sentinel of all.sentinels) {
         await waitFor('the Sentinels know all', async () => {
@@ -80,6 +94,14 @@ export class TestSentinels {
     for (const node of nodes) node.thaw();
     await Promise.all(nodes.map((node) => node.remove()));
   }
+}
+
+/** How Sentinels are let in by the servers. */
+function access({ options: { username, password } }: Guard): string[] {
+  return [
+    ...(username ? [`sentinel auth-user ${NAME} "${username}"`] : []),
+    ...(password ? [`sentinel auth-pass ${NAME} "${password}"`] : []),
+  ];
 }
 
 async function untilFollowed(master: RedisNode, replicas: number): Promise<void> {
