@@ -33,7 +33,7 @@ function merged(
   after: number,
   end: number,
   maxBytes = 1e6,
-  { window } = windowFrom(end),
+  { window }: Pick<Delivery, 'window'> = windowFrom(end),
 ) {
   const run = mergePages(pagesOf(pages), { after: at(after), end: at(end), maxBytes, window });
   return { end: run.end, told: run.frames.map(placeOf) };
@@ -148,6 +148,17 @@ test('the gap of a floor beyond a run that is cut is told with it, if a window m
 test('a gap that was told early takes no room where it would have stood: no run is cut for it', () => {
   const pages = [{ floor: at(9) }, { entries: [entry(4)] }];
   expect(merged(pages, 2, 9, 1, windowFrom(4))).toEqual({ end: at(9), told: ['gap', 4] });
+});
+
+test('a gap is counted in what a run may be', () => {
+  const both = { entries: [entry(4), entry(5)] };
+  const { window } = windowFrom(4);
+  const lengths = mergePages(pagesOf([both]), { after: at(2), end: at(9), maxBytes: 1e6, window }).frames.map(
+    ({ length }) => length,
+  );
+  const maxBytes = lengths.reduce((sum, length) => sum + length, 0);
+  expect(merged([both], 2, 9, maxBytes, { window }).told).toEqual([4, 5]);
+  expect(merged([{ floor: at(9) }, both], 2, 9, maxBytes, { window }).told).toEqual(['gap', 4]);
 });
 
 test('a run is cut by bytes between ids, and ends where it was cut', () => {

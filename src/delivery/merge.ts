@@ -51,23 +51,20 @@ export function mergePages(
   }
   told.sort((a, b) => compareIds(a.id, b.id));
   const frames: Frame[] = [];
-  const tellGaps = (last?: StreamId): void => {
-    const owed = [...trimmed];
-    trimmed.clear();
-    for (const page of owed) frames.push(gapOf(page, page === owed.at(-1) ? last : undefined));
-  };
   let bytes = 0;
   let reached = after;
   for (const { id, trimmed: page, frame } of told) {
     if (compareIds(id, upTo) > 0) break;
+    // Told before.
     if (page !== undefined && !trimmed.has(page)) continue;
-    const encoded = frame();
-    if (frames.length > 0 && id !== reached && bytes + encoded.length > maxBytes)
-      return new Run(frames, reached);
-    bytes += encoded.length;
+    const owed = trimmed.size > 0 && window.anyReachesBackTo(id) ? [...trimmed] : [];
+    const next = [...owed.filter((other) => other !== page).map((other) => gapOf(other)), frame()];
+    const length = next.reduce((sum, each) => sum + each.length, 0);
+    if (frames.length > 0 && id !== reached && bytes + length > maxBytes) return new Run(frames, reached);
+    for (const one of page === undefined ? owed : [...owed, page]) trimmed.delete(one);
+    frames.push(...next);
+    bytes += length;
     reached = id;
-    if (trimmed.size > 0 && window.anyReachesBackTo(id)) tellGaps(page && id);
-    if (page === undefined || trimmed.delete(page)) frames.push(encoded);
   }
   return new Run(frames, upTo);
 }
