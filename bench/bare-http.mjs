@@ -114,6 +114,8 @@ const server = EXPRESS ? expressServer() : bareServer();
 
 await redis.hset(keys.room('main/lobby'), 'title', 'x');
 void follow();
+// Node's 5 s are over when the loop was held up for so long, also for a connection with a post in it.
+server.keepAliveTimeout = 60_000;
 server.listen(Number(PORT), '127.0.0.1', () => {
   process.stdout.write(`bare node:http is at http://127.0.0.1:${server.address().port}/\n`);
 });

@@ -67,4 +67,6 @@ if (redis) void follow();
 const server = app.listen(Number(PORT), '127.0.0.1', () => {
   process.stdout.write(`plain express is at http://127.0.0.1:${server.address().port}/\n`);
 });
+// Node's 5 s are over when the loop was held up for so long, also for a connection with a post in it.
+server.keepAliveTimeout = 60_000;
 process.on('SIGTERM', () => process.exit(0));
