@@ -10,7 +10,7 @@ import { SiteBook } from '../src/log/site-book.ts';
 import type { RunningServer } from '../src/server.ts';
 import { carriers } from './support/carriers.ts';
 import { TestCluster } from './support/redis-cluster.ts';
-import type { RedisNode } from './support/redis-nodes.ts';
+import { RedisNode } from './support/redis-nodes.ts';
 import { Person, startTestServer, testConfig } from './support/service.ts';
 import { Listener, saidIn, Talk } from './support/talk.ts';
 import { waitFor } from './support/wait-for.ts';
@@ -188,4 +188,20 @@ test('a master killed with what its replica lacks: that is a gap, all else is to
   await master.restart();
   await replica.findMaster();
   await cluster.untilWhole();
+});
+
+test('a Cluster with slots that no master serves is refused at the start, in words', async () => {
+  const lines = ['cluster-enabled yes', 'cluster-port %bus', 'save ""'];
+  const node = await RedisNode.start(lines);
+  try {
+    const [port, url] = [node.port, `redis+cluster://127.0.0.1:${node.port}`];
+    await node.client.call('CONFIG', 'SET', 'cluster-announce-ip', '127.0.0.1');
+    await node.client.call('CLUSTER', 'ADDSLOTSRANGE', 0, 16_000);
+    const started = startTestServer(testConfig({ path: url }));
+    await expect(started).rejects.toThrow(
+      `Redis at redis+cluster://127.0.0.1:${port} has slots that no master serves; see CLUSTER INFO.`,
+    );
+  } finally {
+    await node.remove();
+  }
 });

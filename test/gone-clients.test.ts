@@ -153,6 +153,12 @@ const handshake = ({ cookie }: Person, origin?: string): string =>
     'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
   ].join('\r\n');
 
+/** What a service has counted as refused. */
+async function refusalsOf({ metricsUrl }: RunningServer): Promise<[string, number][]> {
+  const told = [...(await scrape(metricsUrl as string))];
+  return told.filter(([name, n]) => name.startsWith('throughline_refusals_total') && n > 0);
+}
+
 /** From now on cursors of another history can’t be judged there: whoever comes with one stays until it is ended. */
 async function stopJudging(namespace: string): Promise<void> {
   await redis.client.acl('SETUSER', 'default', '-xrevrange');
@@ -180,9 +186,7 @@ test.each(['ends', 'resets'] as const)(
       await pause(STALL_MS);
       expect((await eve.at(other.url).get('/api/rooms/lobby')).status).toBe(200);
       await waitFor('nobody', () => other.readers === 0, 2000);
-      const told = [...(await scrape(other.metricsUrl as string))];
-      const isRefusal = ([name, n]: [string, number]) => /^throughline_refusals_total/.test(name) && n > 0;
-      expect(told.filter(isRefusal)).toEqual([]);
+      expect(await refusalsOf(other)).toEqual([]);
     } finally {
       await redis.client.client('UNPAUSE');
       await redis.client.acl('SETUSER', 'default', '+xrevrange');
@@ -192,9 +196,9 @@ test.each(['ends', 'resets'] as const)(
 );
 
 test.each(['ends', 'resets'] as const)(
-  'no reader stays of a client that left before its WebSocket was accepted: it %s the connection',
+  'a client that left before its WebSocket was accepted is neither a reader any more nor refused: it %s the connection',
   async (how) => {
-    const config = testConfig(redis);
+    const config = testConfig(redis, { metricsPort: 0 });
     const own = await startTestServer(config);
     try {
       const eve = await Person.logIn(own.url, 'Eve');
@@ -203,6 +207,9 @@ test.each(['ends', 'resets'] as const)(
       const path = '/api/socket?rooms=lobby&after=unheard.5-0';
       await askAndLeave([path], handshake(eve), { until, url: own.url, leave: LEAVING[how] });
       await waitFor('nobody', () => own.readers === 0, 2000);
+      // What waited to judge its cursor is over when it has tried once more.
+      await pause(700);
+      expect(await refusalsOf(own)).toEqual([]);
     } finally {
       await redis.client.acl('SETUSER', 'default', '+xrevrange');
       await own.close();

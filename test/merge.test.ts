@@ -91,7 +91,6 @@ test('what has left a room’s log but is all in the window is no gap', () => {
   const pages = [{ floor: at(10) }];
   expect(merged(pages, 3, 8, 1e6, delivery)).toEqual({ end: at(8), told: [] });
   expect(merged(pages, 2, 8, 1e6, delivery)).toEqual({ end: at(8), told: [8] });
-  expect(merged([{ floor: at(8) }], 3, 8, 1e6, delivery)).toEqual({ end: at(8), told: [8] });
 });
 
 test('nobody who is cut off within a run comes back to a window that knows nothing of a gap it wasn’t told', () => {

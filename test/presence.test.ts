@@ -331,6 +331,34 @@ test.concurrent('a process that was suspended for longer than a lease doesn’t 
   expect(await journalled(config.namespace)).toBe('+');
 }, 60_000);
 
+test.concurrent('who goes silently is told gone when the lease ends, whoever else stays there', async () => {
+  const { url, told } = await serve();
+  const [ada, bob] = await Promise.all([Person.logIn(url), Person.logIn(url)]);
+  const stops = [ada, bob].map((person) => confirming(person));
+  await waitFor('both', () => told(ada) === '+' && told(bob) === '+');
+  stops[0]?.();
+  const start = performance.now();
+  await waitFor('one gone', () => told(ada) === '+-', LEASE_MS + 2500);
+  expect(performance.now() - start).toBeGreaterThan(LEASE_MS / 3);
+  expect(told(bob)).toBe('+');
+  stops[1]?.();
+});
+
+test('in a Redis that is full nobody is renewed, and what it says is told as it is', async () => {
+  const own = await startTestRedis();
+  try {
+    const { keys, open, room, user, userKey } = bare(100, own);
+    await own.client.hset(keys.room(room), 'title', 'Lobby');
+    await open().renew([room], userKey, user);
+    const lease = await own.client.zscore(keys.presence(room), userKey);
+    await own.client.config('SET', 'maxmemory', '1');
+    await expect(open().renew([room], userKey, user)).rejects.toThrow(/^OOM/);
+    expect(await own.client.zscore(keys.presence(room), userKey)).toBe(lease);
+  } finally {
+    await own.stop();
+  }
+});
+
 test.concurrent('comings and goings are paced, so that nobody can fill the journal with them', async () => {
   const { config, url, watching } = await serve({ leaseMs: 20_000 });
   const person = await Person.logIn(url);
@@ -352,11 +380,11 @@ test.concurrent('comings and goings are paced, so that nobody can fill the journ
 });
 
 /** Presence in a namespace of its own, without a service. */
-function bare(presenceListed = 100) {
-  const keys = new Keys(testConfig(redis).namespace);
-  const pace = new Pace(redis.client, keys.presencePacePrefix, { burst: 1000, perSecond: 1000 });
+function bare(presenceListed = 100, on = redis) {
+  const keys = new Keys(testConfig(on).namespace);
+  const pace = new Pace(on.client, keys.presencePacePrefix, { burst: 1000, perSecond: 1000 });
   const open = () =>
-    new Presence(redis.client, keys, pace, { leaseMs: 20_000, presenceListed, journalEntries: 1000 });
+    new Presence(on.client, keys, pace, { leaseMs: 20_000, presenceListed, journalEntries: 1000 });
   const room = 'main/lobby' as RoomKey;
   const user = { id: 'u', name: 'U', guest: true };
   return { keys, open, room, user, userKey: userKeyOf(MAIN_SITE, user) };

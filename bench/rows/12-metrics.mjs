@@ -63,7 +63,9 @@ function scrape(port) {
   let failure;
   const timer = setInterval(async () => {
     try {
-      const response = await fetch(`http://127.0.0.1:${port}/metrics`);
+      const response = await fetch(`http://127.0.0.1:${port}/metrics`, {
+        signal: AbortSignal.timeout(5 * SCRAPE_MS),
+      });
       const text = await response.text();
       if (!text.includes('\nthroughline_')) throw new Error(`a scrape answered ${response.status}`);
       count++;
@@ -75,6 +77,7 @@ function scrape(port) {
     async stop() {
       clearInterval(timer);
       if (failure !== undefined) throw failure;
+      if (count === 0) throw new Error('nothing was scraped');
       return count;
     },
   };

@@ -91,7 +91,8 @@ async function soak(measuring, store) {
   let refused = 0;
   await measuring.one(row, 'throughline', { store, people: readers }, async (side) => {
     await side.ask('open', { readers });
-    await side.ask('offer', { ...FILL, count: measuring.pick(FILL.count, 100) });
+    const filled = await side.ask('offer', { ...FILL, count: measuring.pick(FILL.count, 100) });
+    if (!filled.isWhole) throw new Error('the window could not be filled');
     const start = performance.now();
     const timer = setInterval(() => {
       points.push([(performance.now() - start) / 1000, side.residentKb() / 1024]);

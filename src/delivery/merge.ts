@@ -22,7 +22,7 @@ export function gapFrame(
 /**
  * Several rooms' pages after a cursor as one run, by id. It ends no further than the lowest last id among rooms whose
  * page was cut, and at about `maxBytes`. A room trimmed beyond the cursor, unless the window holds all of it after that,
- * has its `gap` where its floor would stand, but before every place from which a window might go on, which knows of no
+ * has its `gap` where its floor would stand, but before every place from which a window is likely to go on, which knows of no
  * floors: whoever is cut off and comes back from there, to this process or another, must have been told. A gap that comes
  * before its floor's place comes again in the next run, if that too begins before the floor.
  */
@@ -40,7 +40,7 @@ export function mergePages(
   }
   const from = formatCursor(window.epoch, after);
   const isMissing = ({ room, floor }: RoomPage): boolean =>
-    compareIds(after, floor) < 0 && (compareIds(floor, end) <= 0 || !window.holdsAllOf(room, after));
+    compareIds(after, floor) < 0 && !window.holdsAllOf(room, after);
   const trimmed = new Set(pages.filter(isMissing));
   const gapOf = ({ room, oldest }: RoomPage, id?: StreamId): Frame =>
     gapFrame(room, from, oldest, 'trimmed', id && formatCursor(window.epoch, id));

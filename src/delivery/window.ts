@@ -82,7 +82,7 @@ interface Bounds {
 const SHARED_RUNS = 64;
 /** A transient entry that a reader is told later than this would only mislead it. */
 const FRESH_MS = 30_000;
-/** No process whose tail is behind by more than this is asked by anybody: it knows of no session by then. */
+/** A tail that is further behind is stuck: a process that hears so little serves hardly anybody who comes. */
 const OTHERS_BEHIND_MS = 60_000;
 /** Beside its data: the item, what the frame adds, and what they are in V8's memory. */
 const ITEM_OVERHEAD_BYTES = 600;
@@ -212,8 +212,8 @@ export class Window {
   }
 
   /**
-   * Whether some process' window may reach back to `id`: another's tail may be behind, or its window be set larger. It is
-   * taken to begin a minute earlier than this one, and earlier by as long as this one is.
+   * Whether some process' window is likely to reach back to `id`: another's tail may be behind, or its window be set larger.
+   * It is taken to begin a minute earlier than this one at most, or earlier by as long as this one is.
    */
   anyReachesBackTo(id: StreamId): boolean {
     const length = idTime(this.#end) - idTime(this.#start);

@@ -60,7 +60,8 @@ export function takeUpgrades(service: Service): TakeUpgrade {
   };
   return (incoming, socket, head) => {
     socket.on('error', () => socket.destroy());
-    // A client that ends its half has left, also before there is anything that reads from it: the other half stays open by itself.
+    // A client that ends its half has left, and the other half stays open by itself. (Of one that sent something first it is heard
+    // once that is read.)
     socket.once('end', () => socket.destroy());
     const req = asExpressRequest(app, incoming);
     let status: number | undefined;
@@ -71,6 +72,8 @@ export function takeUpgrades(service: Service): TakeUpgrade {
       },
       (error: unknown) => {
         const refusal = toRefusal(error, log);
+        // Who has left is refused nothing.
+        if (socket.destroyed) return;
         status = refusal.status;
         counts.refusals[refusal.code]++;
         declineUpgrade(socket, refusal);

@@ -1,3 +1,4 @@
+import type { Cluster } from 'ioredis';
 import type { Log } from './logger.ts';
 import { ONCE, openCluster, openRedis, type RedisOptions } from './open-redis.ts';
 import { type ClusterAddress, nameOf, type RedisAddress, type SentinelAddress } from './redis-address.ts';
@@ -10,6 +11,9 @@ const ANSWER_WITHIN_MS = 5000;
 /** The library's words for a connection that it closed, or never had, whatever the reason was. */
 const CLOSED = 'Connection is closed.';
 const OPTIONS: RedisOptions = { ...ONCE, commandTimeout: ANSWER_WITHIN_MS };
+
+/** A Cluster's own waiting has no end where its nodes say nothing of where they are. */
+const CONNECTED_WITHIN_MS = 15_000;
 
 /** A master, and what it says of itself. */
 interface Master {
@@ -65,10 +69,13 @@ async function askCluster(address: ClusterAddress): Promise<Master[]> {
   cluster.on('node error', (error: Error, at: string) => reasons.push([at, error]));
   cluster.on('error', () => {});
   try {
-    await cluster.connect();
+    await untilConnected(cluster);
     const state = await cluster.cluster('INFO');
     if (!state.includes(`cluster_slots_assigned:${ALL_SLOTS}`)) {
       throw new StartError(`Redis at ${name} has slots that no master serves; see CLUSTER INFO.`);
+    }
+    if (!state.includes('cluster_state:ok')) {
+      throw new StartError(`Redis at ${name} is a Cluster that is down; see CLUSTER INFO and CLUSTER NODES.`);
     }
     return await Promise.all(
       cluster.nodes('master').map(async (node) => ({
@@ -121,16 +128,28 @@ function countReplicas({ name, info }: Master, wanted: number, log: Pick<Log, 'w
   }
 }
 
+async function untilConnected(cluster: Cluster): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error('timeout')), CONNECTED_WITHIN_MS);
+  });
+  try {
+    await Promise.race([cluster.connect(), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 async function explainSentinels(
   address: SentinelAddress,
   reason: unknown,
   sentinelReasons: readonly Error[],
 ): Promise<string> {
   const isTls = address.tls !== undefined;
-  if (sentinelReasons.some(({ message }) => /invalid reply: null$|No such master/.test(message)))
-    return 'the Sentinels know no master of that name.';
   if (!(reason as Error).message.startsWith('All sentinels are unreachable'))
     return `its master: ${explainRedis(reason, isTls)}`;
+  if (sentinelReasons.some(({ message }) => /invalid reply: null$|No such master/.test(message)))
+    return 'the Sentinels know no master of that name.';
   const { sentinels, sentinelUsername: username, sentinelPassword: password, tls } = address;
   const access = { username, password, tls };
   const faults = await faultsOf(sentinels, access, OF_SENTINELS);

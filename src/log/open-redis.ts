@@ -99,6 +99,8 @@ export function openCluster(
     {
       lazyConnect: isOnce,
       enableOfflineQueue: false,
+      // Who looks once looks for itself: for one that isn't whole the library's check would wait for ever.
+      enableReadyCheck: !isOnce,
       enableAutoPipelining,
       scaleReads: 'master',
       clusterRetryStrategy: isOnce ? () => null : reconnectDelay,

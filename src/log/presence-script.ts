@@ -37,7 +37,7 @@ local function keepFor(key, ms)
   if redis.call('PTTL', key) < ms then redis.call('PEXPIRE', key, string.format('%.0f', ms * 1.25)) end
 end
 
--- When the room has to be looked at next. It may be sooner than need be, after renewals, and never later.
+-- When the room has to be looked at next. After renewals by one of several it may be sooner than need be, and never later.
 local function settle(room, presence)
   local first = redis.call('ZRANGE', presence, 0, 0, 'WITHSCORES')
   if first[2] then redis.call('ZADD', due, first[2], room) else redis.call('ZREM', due, room) end
@@ -64,10 +64,8 @@ local whereabouts = KEYS[4]
 local user, json, lease, keep, mayCome = ARGV[4], ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8] == '1'
 local comings, crowded = {}, {}
 local till = string.format('%.0f', now + lease)
-bad = mayCome and brokenJournal()
+bad = corrupt(whereabouts, 'zset') or (mayCome and brokenJournal())
 if bad then return bad end
-local _, broken = read('ZREMRANGEBYSCORE', whereabouts, 'zset', '-inf', string.format('%.0f', now))
-if broken then return broken end
 
 -- Whether the user is in the room now. One that is gone, or whose keys are broken, is passed over.
 local function renew(room, roomKey, presence, here)
@@ -78,14 +76,14 @@ local function renew(room, roomKey, presence, here)
     comings[#comings + 1] = room
     return false
   end
-  _, broken = read('ZADD', presence, 'zset', 'GT', till, user)
-  if broken then return false end
+  if corrupt(presence, 'zset') then return false end
+  redis.call('ZADD', presence, 'GT', till, user)
   if known ~= json then redis.call('HSET', here, user, json) end
   keepFor(presence, keep)
   keepFor(here, keep)
   redis.call('ZADD', whereabouts, 'GT', till, room)
-  redis.call('ZADD', due, 'LT', till, room)
   local count = redis.call('HLEN', here)
+  if count == 1 then redis.call('ZADD', due, till, room) else redis.call('ZADD', due, 'LT', till, room) end
   if count > listed then crowded[#crowded + 1] = room end
   if not known and count <= listed + 1 then tell(room, json, true) end
   return true
@@ -97,8 +95,10 @@ for i = 9, #ARGV do
   if renew(ARGV[i], KEYS[at], KEYS[at + 1], KEYS[at + 2]) then isAnywhere = true end
 end
 if isAnywhere then
-  keepFor(due, keep)
+  redis.call('ZREMRANGEBYSCORE', whereabouts, '-inf', string.format('%.0f', now))
   keepFor(whereabouts, keep)
+  -- No room is forgotten while its people are remembered.
+  keepFor(due, keep * 1.25)
 end
 return {'done', table.concat(comings, ' '), table.concat(crowded, ' ')}
 `);

@@ -33,7 +33,7 @@ const RENEWALS_A_LEASE_IN_CROWDS = 20;
 const REMEMBERED = 100_000;
 /** Keys outlive the last lease by this at least: time for somebody to tell that it has ended. */
 const MIN_KEEP_MS = 5000;
-const ROOMS_A_SWEEP = 32;
+const ROOMS_A_SWEEP = 200;
 const PEOPLE_A_SWEEP = 200;
 
 /**
@@ -139,17 +139,15 @@ export class Presence {
   async sweep(): Promise<boolean> {
     const rooms = (await dueScript.run(this.#redis, [this.#keys.presenceDue], [ROOMS_A_SWEEP])) as RoomKey[];
     this.counts.sweeps++;
-    let hasMore = rooms.length === ROOMS_A_SWEEP;
-    for (const room of rooms) {
-      const [, gone] = await this.#run(
-        sweepScript,
-        [this.#keys.presence(room), this.#keys.here(room)],
-        [room, PEOPLE_A_SWEEP],
-      );
-      this.counts.gone += Number(gone);
-      if (Number(gone) === PEOPLE_A_SWEEP) hasMore = true;
-    }
-    return hasMore;
+    const gone = await Promise.all(rooms.map((room) => this.#sweepRoom(room)));
+    for (const count of gone) this.counts.gone += count;
+    return rooms.length === ROOMS_A_SWEEP || gone.includes(PEOPLE_A_SWEEP);
+  }
+
+  async #sweepRoom(room: RoomKey): Promise<number> {
+    const keys = [this.#keys.presence(room), this.#keys.here(room)];
+    const [, gone] = await this.#run(sweepScript, keys, [room, PEOPLE_A_SWEEP]);
+    return Number(gone);
   }
 
   /** Somebody, here or on another process, took the user out of the room: the next renewal isn't a repetition. */

@@ -23,7 +23,8 @@ export function readRedisTls({ redisCa, redisCert, redisKey }: RedisTlsPaths): R
     ...(redisCert !== undefined && { cert: read('REDIS_CERT', redisCert) }),
     ...(redisKey !== undefined && { key: read('REDIS_KEY', redisKey) }),
   };
-  if (tls.ca && !tls.ca.includes('-----BEGIN ')) throw new StartError('REDIS_CA holds no certificate (PEM).');
+  if (tls.ca && !/-----BEGIN (TRUSTED |X509 )?CERTIFICATE-----/.test(String(tls.ca)))
+    throw new StartError('REDIS_CA holds no certificate (PEM).');
   try {
     createSecureContext(tls);
   } catch (error) {
