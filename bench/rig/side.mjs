@@ -44,13 +44,14 @@ export async function openSide(
   const begin = () => START[name]({ port, redisPort: redis.port, hasRecovery, workers, metricsPort });
   let child = await begin();
   const load = startLoad();
-  const pids = () => [...treeOf(child.pid), redis.pid];
+  const redisPids = () => treeOf(redis.pid);
+  const pids = () => [...treeOf(child.pid), ...redisPids()];
   const side = {
     name,
     redis,
     /** Runs a phase; where it measures, adds the shares of a core that the server with its Redis, Redis alone, and others took. */
     ask: (phase, options) =>
-      askWithShares(load, () => ({ server: pids(), redis: [redis.pid] }), phase, options),
+      askWithShares(load, () => ({ server: pids(), redis: redisPids() }), phase, options),
     /** Logs people in, and makes rooms. */
     prepare: (more) =>
       side.ask('prepare', { side: name, port, people, rooms, isPolling, textBytes, ...more }),
