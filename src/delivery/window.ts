@@ -213,7 +213,7 @@ export class Window {
 
   /**
    * Whether some process' window is likely to reach back to `id`: another's tail may be behind, or its window be set larger.
-   * It is taken to begin a minute earlier than this one at most, or earlier by as long as this one is.
+   * It is taken to begin earlier than this one by a minute, or by as long as this one is if that is more.
    */
   anyReachesBackTo(id: StreamId): boolean {
     const length = idTime(this.#end) - idTime(this.#start);
