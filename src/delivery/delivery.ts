@@ -4,6 +4,7 @@ import { idTime, type StreamId, ZERO_ID } from '../chat/ids.ts';
 import type { RoomKey } from '../chat/rooms.ts';
 import type { User } from '../chat/users.ts';
 import type { JournalFacts } from '../chat/vouching.ts';
+import { jittered } from '../log/jitter.ts';
 import type { JournalEnd, JournalEntry } from '../log/journal.ts';
 import type { Address } from '../log/keys.ts';
 import type { LogReader, Page } from '../log/read.ts';
@@ -249,7 +250,7 @@ export class Delivery implements TailListener, Surroundings {
 
   /** Ends every reader of this process, and whoever still comes, their clients coming back spread over `spreadMs`. */
   endEveryone(code: Ending['code'], spreadMs: number): void {
-    this.#farewell = () => ({ code, retryMs: Math.round(Math.random() * spreadMs) });
+    this.#farewell = () => ({ code, retryMs: jittered(spreadMs, 0, 1) });
     const bye = this.#farewell;
     this.#each([...this.hub.everyone()], (reader) => reader.end(bye()));
   }

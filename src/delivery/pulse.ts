@@ -1,4 +1,5 @@
 import type { HeartbeatNotice, HelloNotice } from '../chat/entries.ts';
+import { jittered } from '../log/jitter.ts';
 import { Frame } from './frame.ts';
 import type { Ending, Reader } from './reader.ts';
 
@@ -27,6 +28,8 @@ interface PulseOptions {
 export const PAD_AFTER_MS = 100;
 /** When the heartbeat comes that proves a stream. */
 export const PROOF_AFTER_MS = 500;
+/** Timers of one length share a list in Node: of thousands of streams, few have one of their own. */
+const STEP_MS = 10;
 const MIN_RECONNECT_MS = 500;
 const RECONNECT_SPREAD_MS = 1000;
 const HEARTBEATS_A_CONFIRMATION = 3;
@@ -52,7 +55,7 @@ export class Pulse {
     this.#reader = reader;
     this.#sink = sink;
     this.#options = options;
-    this.#lifeMs = options.maxAgeMs * (0.8 + 0.4 * Math.random());
+    this.#lifeMs = jittered(options.maxAgeMs, 0.8, 1.2);
     this.#confirmBy = options.confirmation?.withinMs ?? Number.POSITIVE_INFINITY;
   }
 
@@ -64,7 +67,7 @@ export class Pulse {
       heartbeat: this.#options.heartbeatMs,
       lease: this.#options.leaseMs,
     };
-    const retryMs = Math.round(MIN_RECONNECT_MS + Math.random() * RECONNECT_SPREAD_MS);
+    const retryMs = MIN_RECONNECT_MS + jittered(RECONNECT_SPREAD_MS, 0, 1);
     this.#sink.notice(
       new Frame('hello', JSON.stringify(hello), cursor === undefined ? { retryMs } : { cursor, retryMs }),
     );
@@ -93,10 +96,8 @@ export class Pulse {
       );
     }
     const nextMs = isDue ? this.#options.heartbeatMs : this.#options.heartbeatMs - quietMs;
-    this.#timer = setTimeout(
-      () => this.#beat(),
-      Math.max(10, Math.min(nextMs, this.#confirmBy - age, this.#lifeMs - age)),
-    );
+    const waitMs = Math.max(1, Math.min(nextMs, this.#confirmBy - age, this.#lifeMs - age));
+    this.#timer = setTimeout(() => this.#beat(), Math.ceil(waitMs / STEP_MS) * STEP_MS);
   }
 
   async #askForConfirmation(age: number): Promise<void> {
@@ -117,6 +118,6 @@ export class Pulse {
   }
 
   #comeBack(code: Ending['code']): Ending {
-    return { code, retryMs: Math.round(Math.random() * this.#options.byeSpreadMs) };
+    return { code, retryMs: jittered(this.#options.byeSpreadMs, 0, 1) };
   }
 }

@@ -4,6 +4,7 @@ import type { EndingCode, GapReason } from '../chat/entries.ts';
 import { compareIds, earlierId, laterId, type StreamId, ZERO_ID } from '../chat/ids.ts';
 import type { RoomKey } from '../chat/rooms.ts';
 import { type JournalFacts, judge } from '../chat/vouching.ts';
+import { jittered } from '../log/jitter.ts';
 import type { Address } from '../log/keys.ts';
 import type { Page } from '../log/read.ts';
 import type { RefillReason } from '../log/tail.ts';
@@ -343,7 +344,7 @@ export class Reader {
         const answer = await ask(isStillWanted);
         return isStillWanted() ? answer : undefined;
       } catch {
-        await pause(RETRY_MS * (0.5 + Math.random()), undefined, { ref: false });
+        await pause(jittered(RETRY_MS, 0.5, 1.5), undefined, { ref: false });
       }
     }
     return undefined;

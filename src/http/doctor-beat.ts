@@ -25,7 +25,8 @@ export function startBeat(seconds: number, targets: BeatTargets): () => void {
     targets.tell(n, Math.round(sinceStart()));
     if (n >= seconds + 1) return targets.done();
     n++;
-    timer = setTimeout(beat, Math.max(0, (n === 1 ? PROOF_AFTER_MS : (n - 1) * BEAT_MS) - sinceStart()));
+    const dueAt = n === 1 ? PROOF_AFTER_MS : (n - 1) * BEAT_MS;
+    timer = setTimeout(beat, Math.max(0, Math.ceil(dueAt - sinceStart())));
   };
   beat();
   const padding = setTimeout(() => targets.pad?.(), PAD_AFTER_MS);

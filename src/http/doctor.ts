@@ -72,7 +72,7 @@ export function probeStream({ probes }: Probing) {
 export function probePoll({ probes }: Probing) {
   return (req: Request, res: Response): void => {
     const parameters = parametersOf(req);
-    const waitMs = numberOf(parameters, 'wait', WAIT_SECONDS) * 1000;
+    const waitMs = Math.ceil(numberOf(parameters, 'wait', WAIT_SECONDS) * 1000);
     const t = parameters.get('t') ?? '';
     const answer = (more: object) =>
       JSON.stringify({ kind: 'answer', ...(ANY_TOKEN.test(t) && { t }), ...more });

@@ -62,7 +62,7 @@ export function lastingAskedOf(
     rooms: asked.rooms.map((room) => roomKey(site, room)),
     after: asked.after,
     nonce: newNonce(),
-    heartbeatMs: asked.number('heartbeat', range) * 1000,
+    heartbeatMs: Math.ceil(asked.number('heartbeat', range) * 1000),
     confirmWithinMs: asked.flag('confirm') ? confirmMs : undefined,
   };
 }

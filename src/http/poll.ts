@@ -74,7 +74,7 @@ export function poll(service: Service) {
     const { config, authority, log } = service;
     // A poll renews presence where it begins, so the next one must begin before that lease has ended.
     const maxWaitS = Math.min(config.pollWaitMs, config.leaseMs / 2) / 1000;
-    const waitMs = asked.number('wait', { min: 0, max: maxWaitS, otherwise: maxWaitS }) * 1000;
+    const waitMs = Math.ceil(asked.number('wait', { min: 0, max: maxWaitS, otherwise: maxWaitS }) * 1000);
     const timers: NodeJS.Timeout[] = [];
     const ticket = authority.ticketOf(req);
     const { delivery, rooms } = service.shardOf(ticket.site);

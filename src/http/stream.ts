@@ -1,6 +1,7 @@
 import type { Request, Response } from 'express';
 import type { EndingCode } from '../chat/entries.ts';
 import { Refusal } from '../chat/refusals.ts';
+import { jittered } from '../log/jitter.ts';
 import { enterLasting, lastingAskedOf } from './lasting.ts';
 import { toRefusal } from './refuse.ts';
 import { lineOf } from './request-log.ts';
@@ -52,5 +53,5 @@ export function setStreamHeaders(req: Request, res: Response): void {
 function sayGoodbye({ config }: Service, req: Request, res: Response, code: EndingCode): void {
   if (code === 'session_ended') throw new Refusal('no_session', 'The session has ended.');
   setStreamHeaders(req, res);
-  res.end(byeFrame({ code, retryMs: Math.round(1000 + Math.random() * config.byeSpreadMs) }).sse);
+  res.end(byeFrame({ code, retryMs: 1000 + jittered(config.byeSpreadMs, 0, 1) }).sse);
 }

@@ -1,4 +1,5 @@
 import { Cluster, type RedisOptions as LibraryOptions, Redis } from 'ioredis';
+import { jittered } from './jitter.ts';
 import type { Access, ClusterAddress, Endpoint, RedisAddress } from './redis-address.ts';
 
 /** ioredis' options, but for the one that its class' type depends on. */
@@ -15,7 +16,7 @@ const SLOTS_REFRESH_MS = 5000;
 const MAX_REDIRECTIONS = 5;
 
 const reconnectDelay = (attempt: number) =>
-  Math.random() * Math.min(MAX_RECONNECT_DELAY_MS, 50 * 2 ** attempt) + 20;
+  jittered(Math.min(MAX_RECONNECT_DELAY_MS, 50 * 2 ** attempt), 0, 1) + 20;
 
 /**
  * No command waits in a queue for Redis to come back, and none is sent a second time by the client library: whoever

@@ -1,4 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
+import { jittered } from './jitter.ts';
 import { type Log, withoutCommand } from './logger.ts';
 import type { Presence } from './presence.ts';
 import type { RedisClient } from './redis-client.ts';
@@ -44,7 +45,7 @@ export class Sweeper {
     const { signal } = this.#stopping;
     let hasMore = false;
     while (!signal.aborted) {
-      const waitMs = hasMore ? SWEEP_ON_MS : SWEEP_EVERY_MS * (0.75 + Math.random() / 2);
+      const waitMs = hasMore ? SWEEP_ON_MS : jittered(SWEEP_EVERY_MS, 0.75, 1.25);
       // By the clock on the wall: the other one stands still while a machine is suspended.
       const dueAt = Date.now() + waitMs;
       await pause(waitMs, undefined, { signal, ref: false }).catch(() => {});

@@ -1,6 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { idTime, type StreamId, ZERO_ID } from '../chat/ids.ts';
 import { judge } from '../chat/vouching.ts';
+import { jittered } from './jitter.ts';
 import { type JournalEnd, type JournalEntry, journalEntry, readFacts, readJournalEnd } from './journal.ts';
 import type { Keys } from './keys.ts';
 import { type Log, withoutCommand } from './logger.ts';
@@ -100,7 +101,7 @@ export class Tail {
         if (this.#stopping.signal.aborted) return;
         this.#mustCheck = true;
         this.#log.warn({ err: withoutCommand(error) }, 'the journal can’t be read; trying again');
-        await pause(RETRY_MS * (0.5 + Math.random()));
+        await pause(jittered(RETRY_MS, 0.5, 1.5));
       }
     }
   }

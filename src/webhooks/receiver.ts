@@ -2,6 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { Hook } from '../chat/hooks.ts';
 import type { StreamId } from '../chat/ids.ts';
 import type { DeadLetters } from '../log/dead-letters.ts';
+import { jittered } from '../log/jitter.ts';
 import type { JournalEntry } from '../log/journal.ts';
 import { isGroupGone, type JournalGroup } from '../log/journal-group.ts';
 import { type Log, withoutCommand } from '../log/logger.ts';
@@ -200,8 +201,7 @@ export class Receiver {
     const { entries, missed } = await this.#group.claim(leaseMs, READ_ENTRIES);
     if (missed > 0) this.#missed(missed);
     this.#take(entries);
-    if (entries.length < READ_ENTRIES)
-      this.#claimAt = performance.now() + (leaseMs / 2) * (0.75 + Math.random() / 2);
+    if (entries.length < READ_ENTRIES) this.#claimAt = performance.now() + jittered(leaseMs / 2, 0.75, 1.25);
   }
 
   #missed(count: number): void {
@@ -259,7 +259,7 @@ export class Receiver {
   /** Full jitter, but never sooner than the receiver asks for. */
   #backoffMs(tries: number, { retryAfterMs = 0 }: Failure): number {
     const longest = Math.min(MAX_BACKOFF_MS, this.#options.webhookBackoffMs * 2 ** (tries - 1));
-    return Math.max(Math.min(retryAfterMs, MAX_BACKOFF_MS), Math.random() * longest);
+    return Math.max(Math.min(retryAfterMs, MAX_BACKOFF_MS), jittered(longest, 0, 1));
   }
 
   async #bury({ id, type, body }: Payload, tries: number, { reason }: Failure): Promise<void> {
@@ -285,7 +285,7 @@ export class Receiver {
 
   #news(): Promise<void> {
     return new Promise((resolve) => {
-      const timer = setTimeout(() => this.#wake(), LOOK_EVERY_MS * (0.75 + Math.random() / 2));
+      const timer = setTimeout(() => this.#wake(), jittered(LOOK_EVERY_MS, 0.75, 1.25));
       timer.unref();
       this.#wake = () => {
         clearTimeout(timer);

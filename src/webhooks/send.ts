@@ -36,7 +36,7 @@ export async function send(
     // What it says besides isn't read: it may have no end.
     await res.body?.cancel();
     if (res.ok) return undefined;
-    const retryAfterMs = Number(res.headers.get('retry-after')) * 1000;
+    const retryAfterMs = Math.ceil(Number(res.headers.get('retry-after')) * 1000);
     return { reason: `status ${res.status}`, ...(retryAfterMs > 0 && { retryAfterMs }) };
   } catch (error) {
     if (timeout.aborted) return { reason: `no answer within ${timeoutMs} ms` };

@@ -4,6 +4,7 @@ import type { Hook } from '../chat/hooks.ts';
 import type { SiteName } from '../chat/sites.ts';
 import { DeadLetters } from '../log/dead-letters.ts';
 import { HookBook } from '../log/hook-book.ts';
+import { jittered } from '../log/jitter.ts';
 import { JournalGroup } from '../log/journal-group.ts';
 import type { Keys } from '../log/keys.ts';
 import { type Log, withoutCommand } from '../log/logger.ts';
@@ -65,7 +66,7 @@ export class Webhooks {
       } catch (error) {
         log.warn({ err: withoutCommand(error) }, 'which webhooks there are couldn’t be read; trying again');
       }
-      const waitMs = LOOK_EVERY_MS * (0.75 + Math.random() / 2);
+      const waitMs = jittered(LOOK_EVERY_MS, 0.75, 1.25);
       await pause(waitMs, undefined, { signal, ref: false }).catch(() => {});
     }
   }
