@@ -1,9 +1,10 @@
 // As little as accepts a post by HTTP, has it in Redis before it is answered, and tells it to those who read the room: node:http
-// and one write a reader, but no session, no check, no window, no resuming. A yardstick of `npm run bench`: what Node can reach at
-// best on this road. It answers the part of Throughline's wire that the bench asks. STEP says what a post is in Redis:
+// and one write a reader, but no session and no check; who resumes, or polls, is told what is kept in memory and follows the id that
+// was named, whatever that is. A yardstick of `npm run bench`: what Node can reach at best on this road. It answers the part of
+// Throughline's wire that the bench asks. STEP says what a post is in Redis:
 //   xadd     one XADD
 //   append   what Throughline writes: journal, room log, count, pace, by its own script and in its own batches
-// With EXPRESS=1 posts come through Express and its JSON parser, on the server that Throughline makes for it.
+// With EXPRESS=1 all requests come through Express, posts through its JSON parser, on the server that Throughline makes for it.
 import { createServer } from 'node:http';
 import express from 'express';
 import { Redis } from 'ioredis';
@@ -18,10 +19,48 @@ const redis = new Redis(Number(REDIS_PORT), '127.0.0.1', { enableAutoPipelining:
 const keys = new Keys('bare');
 const appender = new Appender(redis, keys, LIMITS);
 const journal = STEP === 'append' ? keys.journal : 'messages';
-const readers = new Map();
+const rooms = new Map();
+/** Messages kept of each room. */
+const KEPT = 1000;
 let people = 0;
 
-const roomOf = (url) => new URL(url, 'http://bare').searchParams.get('rooms');
+/** Who reads a room, who waits for its next message, and its messages: each one's id, JSON and chunk of an event stream. */
+function roomAt(address) {
+  let room = rooms.get(address);
+  if (room === undefined) {
+    room = { readers: new Set(), waiting: [], kept: [], missed: new Map() };
+    rooms.set(address, room);
+  }
+  return room;
+}
+
+/** The room that is read and the id after which; without it from now on. */
+function askedOf(url) {
+  const parameters = new URLSearchParams(url.slice(url.indexOf('?')));
+  return {
+    room: roomAt(`room:main/${parameters.get('rooms')}`),
+    after: parameters.get('after')?.slice('bare.'.length),
+  };
+}
+
+/** What follows an id, shared by all who ask for the same. */
+function missedOf(room, after, encode) {
+  const last = room.kept.at(-1)?.id;
+  if (after === undefined || after === last) return undefined;
+  const key = `${encode.name} ${after} ${last}`;
+  let missed = room.missed.get(key);
+  if (missed === undefined) {
+    const at = room.kept.findIndex(({ id }) => id === after);
+    missed = encode(room.kept.slice(at + 1), last);
+    room.missed.clear();
+    room.missed.set(key, missed);
+  }
+  return missed;
+}
+
+const inChunks = (kept) => Buffer.concat(kept.map(({ chunk }) => chunk));
+const inAnswer = (kept, last) =>
+  Buffer.from(`{"events":[${kept.map(({ json }) => json).join(',')}],"cursor":"bare.${last ?? '0-0'}"}`);
 
 const steps = {
   async xadd(room, user, text) {
@@ -61,17 +100,48 @@ function say(res, value) {
 }
 
 function stream(req, res) {
-  const room = `room:main/${roomOf(req.url)}`;
+  const { room, after } = askedOf(req.url);
+  const { socket } = res;
+  socket.cork();
   res.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' }).flushHeaders();
-  const here = readers.get(room) ?? new Set();
-  readers.set(room, here.add(res.socket));
-  res.socket.once('close', () => here.delete(res.socket));
+  const missed = missedOf(room, after, inChunks);
+  if (missed !== undefined) socket.write(missed);
+  socket.uncork();
+  room.readers.add(socket);
+  socket.once('close', () => room.readers.delete(socket));
+}
+
+/** `wait=0` isn't made to wait; others are, if nothing follows their id. */
+function poll(req, res) {
+  const { room, after } = askedOf(req.url);
+  const missed = missedOf(room, after, inAnswer);
+  if (missed !== undefined) sayBytes(res, missed);
+  else if (after === undefined) sayBytes(res, inAnswer([], room.kept.at(-1)?.id));
+  else room.waiting.push({ res, after });
+}
+
+/** The latest message's place, as a page of a room's history tells it. */
+function page(req, res) {
+  const [, , , name] = req.url.split('/');
+  say(res, { cursor: `bare.${roomAt(`room:main/${name}`).kept.at(-1)?.id ?? '0-0'}` });
+}
+
+function sayBytes(res, bytes) {
+  res.writeHead(200, { 'Content-Type': 'application/json', 'Content-Length': bytes.length });
+  res.end(bytes);
+}
+
+function read(req, res) {
+  if (req.url.startsWith('/api/stream')) stream(req, res);
+  else if (req.url.startsWith('/api/poll')) poll(req, res);
+  else page(req, res);
 }
 
 async function follow() {
   const tail = redis.duplicate();
   for (let last = '0'; ; ) {
     const found = await tail.xread('COUNT', 1000, 'BLOCK', 1000, 'STREAMS', journal, last);
+    const news = new Set();
     for (const [id, fields] of found?.[0][1] ?? []) {
       last = id;
       const event = Buffer.from(`id: ${id}\ndata: ${fields.at(-1)}\n\n`);
@@ -80,14 +150,19 @@ async function follow() {
         event,
         Buffer.from('\r\n'),
       ]);
-      for (const socket of readers.get(fields[1]) ?? []) socket.write(chunk);
+      const room = roomAt(fields[1]);
+      for (const socket of room.readers) socket.write(chunk);
+      if (room.kept.push({ id, json: fields.at(-1), chunk }) > KEPT) room.kept.shift();
+      news.add(room);
     }
+    for (const room of news)
+      for (const { res, after } of room.waiting.splice(0)) sayBytes(res, missedOf(room, after, inAnswer));
   }
 }
 
 function bareServer() {
   return createServer((req, res) => {
-    if (req.method === 'GET') return stream(req, res);
+    if (req.method === 'GET') return read(req, res);
     let body = '';
     req.setEncoding('utf8');
     req.on('data', (chunk) => {
@@ -101,7 +176,7 @@ function bareServer() {
 
 function expressServer() {
   const app = express().disable('x-powered-by').disable('etag');
-  app.get('/api/stream', stream);
+  app.get(['/api/stream', '/api/poll', '/api/rooms/:room/messages'], read);
   app.post(
     ['/api/rooms/:room/messages', '/api/rooms', '/api/session'],
     express.json({ inflate: false }),

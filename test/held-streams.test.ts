@@ -59,6 +59,20 @@ class Hand {
 }
 
 const STREAM = '/api/stream?rooms=lobby';
+const FILLER = /^: {2046}$/m;
+
+test('filler follows a small beginning, and none a beginning that is larger than it', async () => {
+  const person = await Person.logIn(service.url);
+  const { cursor } = await person.history();
+  for (let n = 0; n < 3; n++) await person.post('x'.repeat(1500));
+  const [fresh, resumed] = [new Hand(), new Hand()];
+  fresh.ask(person, STREAM);
+  resumed.ask(person, `${STREAM}&after=${cursor}`);
+  await Promise.all([fresh, resumed].map((hand) => hand.until('"kind":"heartbeat","n":1')));
+  expect(fresh.heard).toMatch(FILLER);
+  expect(resumed.heard).toContain('x'.repeat(1500));
+  expect(resumed.heard).not.toMatch(FILLER);
+});
 
 test('a stream goes on as one whole chunked answer, and after its bye the connection serves the next request', async () => {
   const person = await Person.logIn(service.url);

@@ -232,6 +232,23 @@ test('what has left the window is no longer in memory, however many rooms there 
   });
 });
 
+test('a place that was looked up before is found where it is by now', () => {
+  const { window } = newDelivery({}, { windowEntries: 4 });
+  const start = window.position;
+  const push = (n: number) => window.push({ ...entry(n), to: 'room:main/a', before: at(n - 1) });
+  for (const n of [2, 3]) push(n);
+  const isThere = (n: number) => [window.knows(at(n)), window.positionAfter(at(n)) - start];
+  // Another process has heard more: it lies ahead.
+  expect(isThere(5)).toEqual([false, 2]);
+  expect(isThere(2)).toEqual([true, 1]);
+  expect(isThere(5)).toEqual([false, 2]);
+  for (const n of [4, 5]) push(n);
+  expect(isThere(5)).toEqual([true, 4]);
+  expect(isThere(5)).toEqual([true, 4]);
+  for (const n of [6, 7, 8, 9, 10]) push(n);
+  expect(isThere(5)).toEqual([false, 5]);
+});
+
 test('what nobody is told isn’t encoded, and what is told is encoded once', () => {
   const { window } = newDelivery();
   const spy = vi.spyOn(window, 'frameOf');

@@ -1,5 +1,6 @@
 // All readers were away for 100 messages and come back at once, each with its own session; each is read in full.
 import { ms, plain, whole } from '../rig/formats.mjs';
+import { YARDSTICKS } from '../rig/side.mjs';
 
 const BEHIND = 100;
 
@@ -13,6 +14,7 @@ export async function run(measuring) {
       'throughline',
       'nchan',
       'plain',
+      ...YARDSTICKS[store],
       ...(measuring.isStormOfAll ? ['socket.io'] : []),
     );
     const found = await measuring.inTurn(

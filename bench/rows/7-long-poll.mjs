@@ -1,5 +1,7 @@
-// The saturated room again, with readers that poll.
+// The saturated room again, with readers that poll. Measured once it is warm: at first each poll is answered one or two messages,
+// after some seconds all that are under way.
 import { whole } from '../rig/formats.mjs';
+import { YARDSTICKS } from '../rig/side.mjs';
 
 const WINDOW = 16;
 
@@ -8,9 +10,9 @@ export const title = 'long-poll fan-out';
 
 export async function run(measuring) {
   const readers = measuring.pick(1000, 100);
-  const timing = { warmMs: measuring.pick(1500, 500), ms: measuring.pick(4000, 1000), window: WINDOW };
+  const timing = { warmMs: measuring.pick(5000, 500), ms: measuring.pick(5000, 1000), window: WINDOW };
   for (const store of measuring.stores) {
-    const sides = measuring.among('throughline', 'socket.io', 'nchan');
+    const sides = measuring.among('throughline', 'socket.io', 'nchan', ...YARDSTICKS[store]);
     const options = { people: readers, isPolling: true };
     const found = await measuring.inTurn(row, store, sides, options, async (side) => {
       await side.ask('open', { readers, isPolling: true });

@@ -4,7 +4,8 @@ import type { Reader } from './reader.ts';
 
 /** Who in this process reads which address. */
 export class Hub {
-  readonly #readers = new Map<Address, Set<Reader>>();
+  /** Most addresses have one reader: a session's, a user's. A set for each would be a third of what such a reader takes here. */
+  readonly #readers = new Map<Address, Reader | Set<Reader>>();
   readonly #everyone = new Set<Reader>();
   readonly #lists = new Map<Address, readonly RoomKey[]>();
 
@@ -24,28 +25,29 @@ export class Hub {
   enter(reader: Reader, addresses: readonly Address[]): void {
     this.#everyone.add(reader);
     for (const address of addresses) {
-      let readers = this.#readers.get(address);
-      if (readers === undefined) {
-        readers = new Set();
-        this.#readers.set(address, readers);
-      }
-      readers.add(reader);
+      const here = this.#readers.get(address);
+      if (here === undefined) this.#readers.set(address, reader);
+      else if (here instanceof Set) here.add(reader);
+      else if (here !== reader) this.#readers.set(address, new Set([here, reader]));
     }
   }
 
   leave(reader: Reader, addresses: readonly Address[]): void {
     this.#everyone.delete(reader);
     for (const address of addresses) {
-      const readers = this.#readers.get(address);
-      readers?.delete(reader);
-      if (readers?.size !== 0) continue;
+      const here = this.#readers.get(address);
+      if (here instanceof Set) here.delete(reader);
+      const isLast = here instanceof Set ? here.size === 0 : here === reader;
+      if (!isLast) continue;
       this.#readers.delete(address);
       this.#lists.delete(address);
     }
   }
 
   at(address: Address): Iterable<Reader> {
-    return this.#readers.get(address) ?? [];
+    const here = this.#readers.get(address);
+    if (here === undefined) return [];
+    return here instanceof Set ? here : [here];
   }
 
   isEmpty(address: Address): boolean {

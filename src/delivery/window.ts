@@ -102,6 +102,8 @@ export class Window {
   #start: StreamId = ZERO_ID;
   #end: StreamId = ZERO_ID;
   #reached: StreamId | undefined;
+  /** The place that was looked up last: whoever comes back after a fault stands where most others do. */
+  #found: { readonly id: StreamId; readonly isKnown: boolean; readonly position: number } | undefined;
 
   constructor(bounds: Bounds) {
     this.#bounds = bounds;
@@ -139,6 +141,7 @@ export class Window {
     this.#epoch = epoch;
     this.#start = this.#end = start;
     this.#reached = undefined;
+    this.#found = undefined;
     // Only here are an entry's id and this machine's clock compared: when it was read says nothing of its age.
     for (const entry of entries) this.push(entry, Math.max(0, Date.now() - idTime(entry.id)));
     this.#end = last;
@@ -179,6 +182,7 @@ export class Window {
     this.#bytes -= item.bytes;
     this.#start = item.id;
     this.#reached = undefined;
+    this.#found = undefined;
     if (item.room === undefined) return;
     const lane = this.#lanes.get(item.room);
     lane?.shift();
@@ -232,14 +236,25 @@ export class Window {
 
   /** Whether this very id is one that the window knows of: then Redis needn't be asked about it. */
   knows(id: StreamId): boolean {
-    if (id === this.#start || id === this.#end) return true;
-    return this.#all.at(this.#all.firstIndex((item) => compareIds(item.id, id) >= 0))?.id === id;
+    return id === this.#start || id === this.#end || this.#find(id).isKnown;
   }
 
   /** The place of a reader who has been told everything up to `id`. */
   positionAfter(id: StreamId): number {
+    return this.#find(id).position;
+  }
+
+  #find(id: StreamId): { readonly isKnown: boolean; readonly position: number } {
+    if (this.#found?.id === id) return this.#found;
     const index = this.#all.firstIndex((item) => compareIds(item.id, id) > 0);
-    return (this.#all.at(index)?.position ?? this.#position + 1) - 1;
+    const found = {
+      id,
+      isKnown: index > 0 && this.#all.at(index - 1)?.id === id,
+      position: (this.#all.at(index)?.position ?? this.#position + 1) - 1,
+    };
+    // Of one that lies ahead, what comes next may be before it.
+    if (compareIds(id, this.#end) <= 0) this.#found = found;
+    return found;
   }
 
   /**

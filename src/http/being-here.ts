@@ -12,7 +12,7 @@ export async function beHere(
   rooms: readonly RoomKey[],
 ): Promise<void> {
   const { presence } = shardOf(ticket.site);
-  await whenReachable(presence.renew(rooms, userKey, user));
+  if (!(await whenReachable(presence.renew(rooms, userKey, user)))) return;
   // A log-out meanwhile took presence away, perhaps before this gave it.
   if (await isStillKnown(authority, ticket)) return;
   await whenReachable(presence.drop(userKey, rooms));

@@ -27,6 +27,22 @@ const SHORT_WAIT_MS = 5000;
 const inAnswer: Encoding = (frames) =>
   Buffer.from(`{"events":[${frames.map(({ json }) => json.toString()).join(',')}],"cursor":`);
 
+/** Puts answers together; the last one is kept, since all who wait in a room are mostly told the same. */
+class Answers {
+  #beginning: Buffer | undefined;
+  #rest = '';
+  #whole = Buffer.alloc(0);
+
+  whole(beginning: Buffer, rest: string): Buffer {
+    if (beginning !== this.#beginning || rest !== this.#rest) {
+      this.#beginning = beginning;
+      this.#rest = rest;
+      this.#whole = Buffer.concat([beginning, Buffer.from(rest)]);
+    }
+    return this.#whole;
+  }
+}
+
 type Answer = (frames: readonly Frame[], beginning?: Buffer) => void;
 
 /** A stream that hangs up after its first news. */
@@ -69,6 +85,7 @@ class PollSink implements Sink {
  * refusals are then in the body, under status 200. Safe to repeat.
  */
 export function poll(service: Service) {
+  const answers = new Answers();
   return async (req: Request, res: Response): Promise<void> => {
     const asked = parseReading(req);
     const { config, authority, log } = service;
@@ -89,13 +106,12 @@ export function poll(service: Service) {
       // One that hasn’t begun stands nowhere yet: the client keeps the cursor that it came with, or starts now.
       if (reader !== undefined && hasBegun) cursor = reader.cursor;
       const more = frames.length > 0 && reader?.ended === undefined && reader?.isLevel === false;
-      const rest = `${JSON.stringify(cursor)},"more":${more}}`;
+      const whole = answers.whole(beginning, `${JSON.stringify(cursor)},"more":${more}}`);
       if (!res.headersSent) {
         res.setHeader('Content-Type', 'application/json; charset=utf-8');
-        res.setHeader('Content-Length', beginning.length + Buffer.byteLength(rest));
+        res.setHeader('Content-Length', whole.length);
       }
-      res.write(beginning);
-      res.end(rest);
+      res.end(whole);
       reader?.end();
     };
     const stop = () => timers.forEach(clearTimeout);
@@ -117,7 +133,7 @@ export function poll(service: Service) {
       const identity = await authority.identify(ticket);
       hearOf(service, reader, identity);
       mustEnterAll(identity, keys);
-      await whenReachable(rooms.mustExist(keys));
+      if (!rooms.areThere(keys)) await whenReachable(rooms.mustExist(keys));
       beHere(service, ticket, identity, keys).catch((error: unknown) => void toRefusal(error, log));
       if (!reader.ended) timers.push(setTimeout(answer, waitMs || SHORT_WAIT_MS, []));
       await reader.begin(asked.after, () => {

@@ -121,7 +121,7 @@ export class SessionAuthority implements Authority, Bearers {
   }
 
   async identify({ site, sid, addresses: [address] }: Ticket): Promise<Identity> {
-    const { guests } = await whenReachable(this.#sites.mustGet(site));
+    const { guests } = this.#sites.known(site) ?? (await whenReachable(this.#sites.mustGet(site)));
     const isNobody = sid === undefined || address === undefined;
     const isHeard = this.#shardOf(site).tail.isReading(HEARD_WITHIN_MS);
     const session = isNobody ? undefined : await this.#sessions.get(address, sid, isHeard);
@@ -175,11 +175,13 @@ export class SessionAuthority implements Authority, Bearers {
   /** A session that posts a lot is renewed now and then, not each time. */
   #isDue(sid: string): boolean {
     const now = performance.now();
+    const isOver = (at: number) => now - at >= RENEW_EVERY_MS;
+    const renewedAt = this.#renewedAt.get(sid);
+    if (renewedAt !== undefined && !isOver(renewedAt)) return false;
     for (const [other, at] of this.#renewedAt) {
-      if (now - at < RENEW_EVERY_MS) break;
+      if (!isOver(at)) break;
       this.#renewedAt.delete(other);
     }
-    if (this.#renewedAt.has(sid)) return false;
     this.#renewedAt.set(sid, now);
     return true;
   }

@@ -62,6 +62,8 @@ export class ResponseStreamSink implements LastingSink {
   #onEnd: () => void = () => {};
   #outlet: Outlet | undefined;
   #encoding = inEvents;
+  /** More than the filler's bytes went out with the head. */
+  #isFilled = false;
 
   /** `tellEnd` is called when a stream ends that outlived its response. */
   constructor(
@@ -102,6 +104,7 @@ export class ResponseStreamSink implements LastingSink {
     this.#outlet = new Outlet(socket ?? res, reader, this.#stallMs);
     // Head, hello and what is caught up on from the window are told by now, and go out in one write.
     queueMicrotask(() => {
+      this.#isFilled = (socket?.writableLength ?? 0) > 2 * PADDING.length;
       socket?.uncork();
       if (isChunked && !res.writableEnded && this.#connections?.hold(res)) this.#hold(res, socket);
     });
@@ -126,7 +129,8 @@ export class ResponseStreamSink implements LastingSink {
   }
 
   pad(): void {
-    if (!this.isFull) this.#outlet?.write(this.#encoding === inEvents ? PADDING : CHUNKED_PADDING);
+    if (!this.isFull && !this.#isFilled)
+      this.#outlet?.write(this.#encoding === inEvents ? PADDING : CHUNKED_PADDING);
   }
 
   end(ending: Ending | undefined): void {

@@ -41,12 +41,11 @@ const streams = (): number => 200;
 /** The head of everything that streams. */
 export function setStreamHeaders(req: Request, res: Response): void {
   const asBytes = req.method === 'POST' && req.get('accept')?.includes('application/octet-stream');
-  res.status(200).set({
-    'Content-Type': asBytes ? 'application/octet-stream' : 'text/event-stream; charset=utf-8',
-    'Cache-Control': 'no-cache, no-store, no-transform',
-    'Content-Encoding': 'identity',
-    'X-Accel-Buffering': 'no',
-  });
+  res.statusCode = 200;
+  res.setHeader('Content-Type', asBytes ? 'application/octet-stream' : 'text/event-stream; charset=utf-8');
+  res.setHeader('Cache-Control', 'no-cache, no-store, no-transform');
+  res.setHeader('Content-Encoding', 'identity');
+  res.setHeader('X-Accel-Buffering', 'no');
 }
 
 /** A refusal that will pass: the stream opens, says when to come back, and ends. */

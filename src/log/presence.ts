@@ -59,12 +59,12 @@ export class Presence {
   }
 
   /**
-   * The user is in these rooms, for a lease from now; rooms that don't exist are passed over. Refusal: `too_fast`, for
-   * the rooms that the user would have come to.
+   * The user is in these rooms, for a lease from now; rooms that don't exist are passed over. Answers whether that had to be
+   * written: a while ago it was. Refusal: `too_fast`, for the rooms that the user would have come to.
    */
-  async renew(rooms: readonly RoomKey[], userKey: UserKey, user: User): Promise<void> {
+  async renew(rooms: readonly RoomKey[], userKey: UserKey, user: User): Promise<boolean> {
     const due = this.#take(rooms, userKey);
-    if (due.length === 0) return;
+    if (due.length === 0) return false;
     let open = due;
     try {
       open = await this.#renew(due, userKey, user, false);
@@ -73,6 +73,7 @@ export class Presence {
         open = await this.#renew(open, userKey, user, true);
       }
       this.counts.renewals += due.length;
+      return true;
     } catch (error) {
       for (const room of open) this.forget(room, userKey);
       throw error;

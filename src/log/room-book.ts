@@ -124,12 +124,21 @@ export class RoomBook {
     return view;
   }
 
+  /** Whether all these rooms were there within the last 1.5 s, as this process knows without asking. */
+  areThere(rooms: readonly RoomKey[]): boolean {
+    const now = performance.now();
+    return rooms.every((room) => this.#isThere(room, now));
+  }
+
+  /** Who comes while Redis is away is told so. */
+  #isThere(room: RoomKey, now: number): boolean {
+    return this.#redis.status === 'ready' && now < (this.#seenUntil.get(room) ?? 0);
+  }
+
   /** Refusal `room_not_found`, naming the first of the rooms that there isn't; those that there are were there within the last 1.5 s. */
   async mustExist(rooms: readonly RoomKey[]): Promise<void> {
     const now = performance.now();
-    // Who comes while Redis is away is told so.
-    const isAway = this.#redis.status !== 'ready';
-    const unsure = rooms.filter((room) => isAway || now >= (this.#seenUntil.get(room) ?? 0));
+    const unsure = rooms.filter((room) => !this.#isThere(room, now));
     if (unsure.length === 0) return;
     const found = await Promise.all(unsure.map((room) => this.#redis.exists(this.#keys.room(room))));
     const missing = unsure[found.indexOf(0)];
