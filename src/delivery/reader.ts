@@ -180,38 +180,48 @@ export class Reader {
   }
 
   /**
-   * There may be news for one of its rooms. Answers whether it was told any here: it may have had it already, and one that
-   * isn't level goes on by itself.
+   * There may be news for one of its rooms. Answers what it is to be told, which then counts as told: whoever asks must have
+   * it take that at once. Undefined if there is none here: it may have had it already, and one that isn't level goes on by itself.
    */
-  hear(): boolean {
-    if (!this.#isLevel) return false;
+  hear(): Run | undefined {
+    if (!this.#isLevel) return undefined;
     const { window, level } = this.#around;
     // It has been told nothing since it was level, and nothing up to there was for it.
     if (this.#position < level.position) {
       this.#position = level.position;
       this.#cursor = this.#isAhead ? laterId(this.#cursor, level.id) : level.id;
     }
-    if (this.#position === window.position) return false;
+    if (this.#position === window.position) return undefined;
     this.#isLevel = false;
+    return this.#next();
+  }
+
+  /** Tells it what `hear` answered, and what there is beyond that. */
+  take(run: Run): void {
+    this.#tell(run);
     this.advance();
-    return true;
   }
 
   /** Tells what there is until the sink is full or all has been told. */
   advance(): void {
+    for (let run = this.#next(); run !== undefined; run = this.#next()) this.#tell(run);
+  }
+
+  /** Goes one run further in the window; undefined if there is no more now, or if it must be read from the log, which is begun. */
+  #next(): Run | undefined {
+    if (!this.#hasBegun || this.#ended || this.#isReading || this.#isLevel || this.#sink.isFull)
+      return undefined;
     const { window } = this.#around;
-    while (this.#hasBegun && !this.#ended && !this.#isReading && !this.#isLevel && !this.#sink.isFull) {
-      if (this.#isAhead) this.#goTo(this.#cursor);
-      if (!window.reachesBackTo(this.#cursor)) {
-        this.#watch(this.#catchUp());
-        return;
-      }
-      const { run, position } = window.read(this.#position, this.#rooms, this.#sink.maxBytes);
-      this.#position = position;
-      if (!this.#isAhead) this.#cursor = run.end;
-      this.#isLevel = position === window.position;
-      this.#tell(run);
+    if (this.#isAhead) this.#goTo(this.#cursor);
+    if (!window.reachesBackTo(this.#cursor)) {
+      this.#watch(this.#catchUp());
+      return undefined;
     }
+    const { run, position } = window.read(this.#position, this.#rooms, this.#sink.maxBytes);
+    this.#position = position;
+    if (!this.#isAhead) this.#cursor = run.end;
+    this.#isLevel = position === window.position;
+    return run;
   }
 
   /** The window was filled anew; before that all who were level stood at `oldLevel` of the history `oldEpoch`. */
