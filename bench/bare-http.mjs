@@ -43,9 +43,13 @@ function askedOf(url) {
   };
 }
 
+function lastOf({ kept }) {
+  return kept.at(-1)?.id ?? '0-0';
+}
+
 /** What follows an id, shared by all who ask for the same. */
 function missedOf(room, after, encode) {
-  const last = room.kept.at(-1)?.id;
+  const last = lastOf(room);
   if (after === undefined || after === last) return undefined;
   const key = `${encode.name} ${after} ${last}`;
   let missed = room.missed.get(key);
@@ -60,7 +64,7 @@ function missedOf(room, after, encode) {
 
 const inChunks = (kept) => Buffer.concat(kept.map(({ chunk }) => chunk));
 const inAnswer = (kept, last) =>
-  Buffer.from(`{"events":[${kept.map(({ json }) => json).join(',')}],"cursor":"bare.${last ?? '0-0'}"}`);
+  Buffer.from(`{"events":[${kept.map(({ json }) => json).join(',')}],"cursor":"bare.${last}"}`);
 
 const steps = {
   async xadd(room, user, text) {
@@ -111,19 +115,19 @@ function stream(req, res) {
   socket.once('close', () => room.readers.delete(socket));
 }
 
-/** `wait=0` isn't made to wait; others are, if nothing follows their id. */
+/** Who names no id isn't made to wait; others are, if nothing follows theirs. */
 function poll(req, res) {
   const { room, after } = askedOf(req.url);
   const missed = missedOf(room, after, inAnswer);
   if (missed !== undefined) sayBytes(res, missed);
-  else if (after === undefined) sayBytes(res, inAnswer([], room.kept.at(-1)?.id));
+  else if (after === undefined) sayBytes(res, inAnswer([], lastOf(room)));
   else room.waiting.push({ res, after });
 }
 
 /** The latest message's place, as a page of a room's history tells it. */
 function page(req, res) {
   const [, , , name] = req.url.split('/');
-  say(res, { cursor: `bare.${roomAt(`room:main/${name}`).kept.at(-1)?.id ?? '0-0'}` });
+  say(res, { cursor: `bare.${lastOf(roomAt(`room:main/${name}`))}` });
 }
 
 function sayBytes(res, bytes) {

@@ -64,14 +64,22 @@ const FILLER = /^: {2046}$/m;
 test('filler follows a small beginning, and none a beginning that is larger than it', async () => {
   const person = await Person.logIn(service.url);
   const { cursor } = await person.history();
-  for (let n = 0; n < 3; n++) await person.post('x'.repeat(1500));
-  const [fresh, resumed] = [new Hand(), new Hand()];
+  const first = await person.post('x'.repeat(1500));
+  for (let n = 0; n < 30; n++) await person.post('y'.repeat(1500));
+  const hands = Array.from({ length: 4 }, () => new Hand());
+  const [fresh, resumed, far, late] = hands as [Hand, Hand, Hand, Hand];
   fresh.ask(person, STREAM);
   resumed.ask(person, `${STREAM}&after=${cursor}`);
-  await Promise.all([fresh, resumed].map((hand) => hand.until('"kind":"heartbeat","n":1')));
-  expect(fresh.heard).toMatch(FILLER);
+  far.ask(person, `${STREAM}&after=${cursor.split('.')[0]}.${first}`);
+  // What was answered on its connection before doesn't count.
+  late.ask(person, '/api/rooms/lobby/messages');
+  await late.until('"cursor"');
+  late.ask(person, STREAM);
+  await Promise.all(hands.map((hand) => hand.until('"kind":"heartbeat","n":1')));
+  for (const { heard } of [fresh, late]) expect(heard).toMatch(FILLER);
   expect(resumed.heard).toContain('x'.repeat(1500));
-  expect(resumed.heard).not.toMatch(FILLER);
+  // Larger than what a socket takes before it says that it is full.
+  for (const { heard } of [resumed, far]) expect(heard).not.toMatch(FILLER);
 });
 
 test('a stream goes on as one whole chunked answer, and after its bye the connection serves the next request', async () => {

@@ -247,6 +247,10 @@ test('a place that was looked up before is found where it is by now', () => {
   expect(isThere(5)).toEqual([true, 4]);
   for (const n of [6, 7, 8, 9, 10]) push(n);
   expect(isThere(5)).toEqual([false, 5]);
+  expect(isThere(9)).toEqual([true, 8]);
+  // The history went back: what was there is no more.
+  window.refill({ epoch: 'e', start: at(1), last: at(3), entries: [] });
+  expect(isThere(9)).toEqual([false, 9]);
 });
 
 test('what nobody is told isn’t encoded, and what is told is encoded once', () => {

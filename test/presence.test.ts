@@ -426,6 +426,26 @@ test.concurrent('a confirmation that a log-out overtakes leaves nobody behind', 
   expect(await presence.list(room)).toMatchObject({ count: 0, people: [] });
 });
 
+test.concurrent('a confirmation that a log-out overtakes renews nothing, even where there is nothing to write of presence', async () => {
+  const { keys, open, user, userKey } = bare();
+  const presence = open();
+  let asked = 0;
+  let renewed = 0;
+  const authority = {
+    isTicketLasting: true,
+    identify: async () => {
+      if (asked++ > 0) throw new Refusal('no_session', 'none');
+      return { site: MAIN_SITE, user, userKey, rooms: undefined, holder: 'h', untilMs: 0 } satisfies Identity;
+    },
+    renew: async () => void renewed++,
+  } as Partial<Authority> as Authority;
+  const leases = new Leases(redis.client, keys, 20_000);
+  const service = { authority, leases, shardOf: () => ({ presence }) as Shard };
+  const confirmed = confirmStream(service, {} as Ticket, { nonce: 'n', rooms: [] });
+  await expect(confirmed).rejects.toMatchObject({ code: 'no_session' });
+  expect(renewed).toBe(0);
+});
+
 test.concurrent('in a crowd, somebody whom another process took out is soon here again by renewing', async () => {
   const { keys, open, room, user, userKey } = bare(1);
   await redis.client.hset(keys.room(room), 'title', 'Lobby');

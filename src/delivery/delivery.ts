@@ -196,16 +196,16 @@ export class Delivery implements TailListener, Surroundings {
 
   /** Answers how many were told anything. */
   #tellBurst(readers: readonly Reader[]): number {
-    const told: Reader[] = [];
+    const withNews: Reader[] = [];
     const runs: Run[] = [];
     this.#each(readers, (reader) => {
       const run = reader.hear();
       if (run === undefined) return;
-      told.push(reader);
+      withNews.push(reader);
       runs.push(run);
     });
-    this.#each(told, (reader, i) => reader.take(runs[i] as Run));
-    return told.length;
+    this.#each(withNews, (reader, i) => reader.take(runs[i] as Run));
+    return withNews.length;
   }
 
   refilled(end: JournalEnd, reason: RefillReason): void {

@@ -1,9 +1,10 @@
 import type { Request, Response } from 'express';
 import { z } from 'zod';
 import { parse } from '../chat/parsing.ts';
+import { Refusal } from '../chat/refusals.ts';
 import { parseRoomList, type RoomName } from '../chat/rooms.ts';
 import { whenReachable } from '../log/unreachable.ts';
-import type { Ticket } from './authority.ts';
+import { isStillKnown, type Ticket } from './authority.ts';
 import { beHere } from './being-here.ts';
 import { openRoom } from './rights.ts';
 import type { Service } from './service.ts';
@@ -65,6 +66,8 @@ export async function confirmStream(
   const keys = confirmation.rooms.map((room) => openRoom(identity, room));
   if (confirmation.nonce !== undefined) await whenReachable(leases.confirm(confirmation.nonce, holder));
   await beHere({ authority, shardOf }, ticket, identity, keys);
+  // What a log-out meanwhile has ended isn't renewed.
+  if (!(await isStillKnown(authority, ticket))) throw new Refusal('no_session', 'The session has ended.');
   await whenReachable(authority.renew(ticket, identity));
 }
 

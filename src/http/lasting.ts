@@ -3,10 +3,9 @@ import type { Request } from 'express';
 import { type RoomKey, roomKey } from '../chat/rooms.ts';
 import { Pulse, type StreamSink } from '../delivery/pulse.ts';
 import type { Reader, Sink } from '../delivery/reader.ts';
-import { whenReachable } from '../log/unreachable.ts';
 import { guestsAddress, type Identity, siteAddress, type Ticket } from './authority.ts';
 import { parseReading } from './reading-request.ts';
-import { mayStillRead, mustEnterAll } from './rights.ts';
+import { mayStillRead, mustEnterAll, mustExistAll } from './rights.ts';
 import type { Service } from './service.ts';
 
 const MIN_HEARTBEAT_MS = 1000;
@@ -62,7 +61,7 @@ export function lastingAskedOf(
     rooms: asked.rooms.map((room) => roomKey(site, room)),
     after: asked.after,
     nonce: newNonce(),
-    heartbeatMs: Math.ceil(asked.number('heartbeat', range) * 1000),
+    heartbeatMs: Math.round(asked.number('heartbeat', range) * 1000),
     confirmWithinMs: asked.flag('confirm') ? confirmMs : undefined,
   };
 }
@@ -120,7 +119,7 @@ export function enterLasting(
     const identity = await authority.identify(ticket);
     hearOf(service, reader, identity);
     mustEnterAll(identity, rooms);
-    if (!book.areThere(rooms)) await whenReachable(book.mustExist(rooms));
+    await mustExistAll(book, rooms);
     const pulse = pulseOf(identity);
     await reader.begin(after, (cursor) => {
       accept();

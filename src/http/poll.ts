@@ -6,13 +6,12 @@ import type { CarrierName } from '../delivery/counts.ts';
 import type { Frame } from '../delivery/frame.ts';
 import type { Ending, Reader, Sink } from '../delivery/reader.ts';
 import type { Encoding, Run } from '../delivery/run.ts';
-import { whenReachable } from '../log/unreachable.ts';
 import { beHere } from './being-here.ts';
 import { startDrip } from './drip.ts';
 import { hearOf } from './lasting.ts';
 import { parseReading } from './reading-request.ts';
 import { toRefusal } from './refuse.ts';
-import { mayStillRead, mustEnterAll } from './rights.ts';
+import { mayStillRead, mustEnterAll, mustExistAll } from './rights.ts';
 import type { Service } from './service.ts';
 import { byeFrame } from './stream-sink.ts';
 import { whenOver } from './when-over.ts';
@@ -26,6 +25,8 @@ const SHORT_WAIT_MS = 5000;
 /** An answer's beginning, up to its cursor: all who are told the same share it. */
 const inAnswer: Encoding = (frames) =>
   Buffer.from(`{"events":[${frames.map(({ json }) => json.toString()).join(',')}],"cursor":`);
+
+const NO_NEWS = inAnswer([]);
 
 /** Puts answers together; the last one is kept, since all who wait in a room are mostly told the same. */
 class Answers {
@@ -100,7 +101,7 @@ export function poll(service: Service) {
     let hasBegun = false;
     const { epoch, end } = delivery.window;
     let cursor = asked.after ?? formatCursor(epoch, end);
-    const answer: Answer = (frames, beginning = inAnswer(frames)) => {
+    const answer: Answer = (frames, beginning = frames.length === 0 ? NO_NEWS : inAnswer(frames)) => {
       stop();
       if (res.writableEnded) return;
       // One that hasn’t begun stands nowhere yet: the client keeps the cursor that it came with, or starts now.
@@ -133,7 +134,7 @@ export function poll(service: Service) {
       const identity = await authority.identify(ticket);
       hearOf(service, reader, identity);
       mustEnterAll(identity, keys);
-      if (!rooms.areThere(keys)) await whenReachable(rooms.mustExist(keys));
+      await mustExistAll(rooms, keys);
       beHere(service, ticket, identity, keys).catch((error: unknown) => void toRefusal(error, log));
       if (!reader.ended) timers.push(setTimeout(answer, waitMs || SHORT_WAIT_MS, []));
       await reader.begin(asked.after, () => {

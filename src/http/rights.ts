@@ -1,6 +1,8 @@
 import { Refusal } from '../chat/refusals.ts';
 import { type RoomKey, type RoomName, roomKey, roomNameOf } from '../chat/rooms.ts';
 import type { Permission } from '../delivery/reader.ts';
+import type { RoomBook } from '../log/room-book.ts';
+import { whenReachable } from '../log/unreachable.ts';
 import { type Authority, type Identity, known, type Ticket } from './authority.ts';
 
 const COME_BACK_MS = 1000;
@@ -20,6 +22,14 @@ export function openRoom(identity: Identity, room: RoomName): RoomKey {
 /** Refusal: `room_forbidden`, if one of the rooms isn't open. */
 export function mustEnterAll(identity: Identity, rooms: readonly RoomKey[]): void {
   for (const room of rooms) openRoom(identity, roomNameOf(room));
+}
+
+/** Undefined where nobody must be asked. Refusals: `room_not_found`, naming the first that there isn't; `unavailable`. */
+export function mustExistAll(
+  book: Pick<RoomBook, 'areThere' | 'mustExist'>,
+  rooms: readonly RoomKey[],
+): Promise<void> | undefined {
+  return book.areThere(rooms) ? undefined : whenReachable(book.mustExist(rooms));
 }
 
 /** Whether a reader of these rooms may still read all of them. Rejects if that can't be told now. */

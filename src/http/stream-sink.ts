@@ -62,7 +62,7 @@ export class ResponseStreamSink implements LastingSink {
   #onEnd: () => void = () => {};
   #outlet: Outlet | undefined;
   #encoding = inEvents;
-  /** More than the filler's bytes went out with the head. */
+  /** So much went out with the head that filler would add nothing. */
   #isFilled = false;
 
   /** `tellEnd` is called when a stream ends that outlived its response. */
@@ -97,6 +97,7 @@ export class ResponseStreamSink implements LastingSink {
     const res = this.#res as Response;
     // A response that waits for its turn on a pipelined connection has no socket yet.
     const { socket } = res;
+    const sentBefore = socket?.bytesWritten ?? 0;
     socket?.cork();
     res.flushHeaders();
     const isChunked = socket !== null && res.req.httpVersion === '1.1';
@@ -104,7 +105,7 @@ export class ResponseStreamSink implements LastingSink {
     this.#outlet = new Outlet(socket ?? res, reader, this.#stallMs);
     // Head, hello and what is caught up on from the window are told by now, and go out in one write.
     queueMicrotask(() => {
-      this.#isFilled = (socket?.writableLength ?? 0) > 2 * PADDING.length;
+      this.#isFilled = (socket?.bytesWritten ?? 0) - sentBefore > 2 * PADDING.length;
       socket?.uncork();
       if (isChunked && !res.writableEnded && this.#connections?.hold(res)) this.#hold(res, socket);
     });
