@@ -56,7 +56,7 @@ export interface Subscription {
 const READERS_A_TURN = { calm: 512, busy: 256 };
 /**
  * Readers for whom is found out what they are told before the first of them is written to: writes that follow each other
- * closely find the machine's caches warm, and whoever receives them awake.
+ * closely cost less each.
  */
 const READERS_A_BURST = 64;
 

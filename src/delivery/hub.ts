@@ -4,7 +4,7 @@ import type { Reader } from './reader.ts';
 
 /** Who in this process reads which address. */
 export class Hub {
-  /** Most addresses have one reader: a session's, a user's. A set for each would be a third of what such a reader takes here. */
+  /** Most addresses, a session's or a user's, have one reader, which needs no set. */
   readonly #readers = new Map<Address, Reader | Set<Reader>>();
   readonly #everyone = new Set<Reader>();
   readonly #lists = new Map<Address, readonly RoomKey[]>();
