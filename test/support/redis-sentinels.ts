@@ -41,9 +41,8 @@ export class TestSentinels {
       }
       for (const sentinel of all.sentinels) {
         await waitFor('the Sentinels know all', async () => {
-          const seen = (await sentinel.client.call('SENTINEL', 'MASTER', NAME)) as string[];
-          const value = (field: string) => Number(seen[seen.indexOf(field) + 1]);
-          return value('num-slaves') === replicas && value('num-other-sentinels') === sentinels - 1;
+          const seen = await masterSeen(sentinel);
+          return seen.replicas === replicas && seen.otherSentinels === sentinels - 1;
         });
       }
       return all;
@@ -72,8 +71,20 @@ export class TestSentinels {
     await this.#sentinel.client.call('SENTINEL', 'FAILOVER', NAME);
   }
 
-  /** Waits until all other servers follow the master, and have all it had until now. */
+  /**
+   * Waits until no Sentinel has a failover left to finish or to hear of, and all other servers follow the master and
+   * have all it had until now. A Sentinel names the new master before its failover is over; its subscribers hear of it
+   * at the end, and every client then connects anew.
+   */
   async untilWhole(): Promise<void> {
+    await waitFor(
+      'the Sentinels agree',
+      async () => {
+        const seen = await Promise.all(this.sentinels.map(masterSeen));
+        return seen.every(({ port, flags }) => port === seen[0]?.port && flags === 'master');
+      },
+      20_000,
+    );
     await untilFollowed(await this.master(), this.servers.length - 1);
   }
 
@@ -102,6 +113,18 @@ function access({ options: { username, password } }: Guard): string[] {
     ...(username ? [`sentinel auth-user ${NAME} "${username}"`] : []),
     ...(password ? [`sentinel auth-pass ${NAME} "${password}"`] : []),
   ];
+}
+
+/** What a Sentinel holds of the master. */
+async function masterSeen({ client }: RedisNode) {
+  const told = (await client.call('SENTINEL', 'MASTER', NAME)) as string[];
+  const value = (field: string) => told[told.indexOf(field) + 1];
+  return {
+    port: value('port'),
+    flags: value('flags'),
+    replicas: Number(value('num-slaves')),
+    otherSentinels: Number(value('num-other-sentinels')),
+  };
 }
 
 async function untilFollowed(master: RedisNode, replicas: number): Promise<void> {
