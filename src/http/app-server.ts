@@ -21,6 +21,9 @@ export function bornAs<T extends new (...args: never[]) => object>(
     (base as unknown as (...args: unknown[]) => void).call(this, first, options);
   }
   Born.prototype = prototype;
+  // V8 makes room in an object for what it counts in the constructors that a constructor inherits from. Without that room
+  // it would soon keep every response as a dictionary, where each property has to be looked up.
+  Object.setPrototypeOf(Born, base);
   return Born as unknown as T;
 }
 
