@@ -27,7 +27,8 @@ import { showRoom } from './http/plain-page.ts';
 import { LIVE_POLICY, PAGE_POLICY, PLAIN_POLICY } from './http/policies.ts';
 import { poll } from './http/poll.ts';
 import { postMessage } from './http/post-message.ts';
-import { needBody, refuse } from './http/refuse.ts';
+import { readBody } from './http/read-body.ts';
+import { refuse } from './http/refuse.ts';
 import { logRequests } from './http/request-log.ts';
 import { changeMembership, createRoom, listRooms, tellRoom } from './http/rooms.ts';
 import type { Service } from './http/service.ts';
@@ -76,9 +77,7 @@ function createApi(service: Service): Router {
     inTurn(
       setApiHeaders,
       share,
-      express.json({ limit: BODY_BYTES, inflate: false }),
-      express.urlencoded({ limit: BODY_BYTES, inflate: false, extended: false }),
-      needBody,
+      readBody(BODY_BYTES),
       // API keys come from servers: there is no page whose origin could be checked.
       createHostApi(service),
       // Again: the body may name another site.

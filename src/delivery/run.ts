@@ -11,7 +11,9 @@ export type Encoding = (frames: readonly Frame[]) => Buffer;
 export class Run {
   readonly frames: readonly Frame[];
   readonly end: StreamId;
-  #encoded: { readonly by: Encoding; readonly bytes: Buffer }[] = [];
+  /** What it became first; there is seldom more. */
+  #encoded: { readonly by: Encoding; readonly bytes: Buffer } | undefined;
+  #others: Map<Encoding, Buffer> | undefined;
 
   constructor(frames: readonly Frame[], end: StreamId) {
     this.frames = frames;
@@ -20,10 +22,13 @@ export class Run {
 
   /** The bytes in one encoding, made once for all readers: `encode` must be the same function each time. */
   as(encode: Encoding): Buffer {
-    const known = this.#encoded.find(({ by }) => by === encode);
-    if (known !== undefined) return known.bytes;
+    if (this.#encoded === undefined) this.#encoded = { by: encode, bytes: encode(this.frames) };
+    if (this.#encoded.by === encode) return this.#encoded.bytes;
+    const known = this.#others?.get(encode);
+    if (known !== undefined) return known;
     const bytes = encode(this.frames);
-    this.#encoded.push({ by: encode, bytes });
+    this.#others ??= new Map();
+    this.#others.set(encode, bytes);
     return bytes;
   }
 }

@@ -284,28 +284,12 @@ export class Window {
   }
 
   #merge(from: number, rooms: readonly RoomKey[], maxBytes: number, now: number): Read {
-    const heads: { lane: Queue; index: number }[] = [];
-    for (const room of rooms) {
-      const lane = this.#lanes.get(room);
-      if (lane !== undefined) heads.push({ lane, index: lane.firstIndex((item) => item.position > from) });
-    }
+    const next = this.#itemsAfter(from, rooms);
     const frames: Frame[] = [];
     let bytes = 0;
     let last: Item | undefined;
     let freshUntil = Number.POSITIVE_INFINITY;
-    for (;;) {
-      let next: { lane: Queue; index: number } | undefined;
-      let item: Item | undefined;
-      for (const head of heads) {
-        const candidate = head.lane.at(head.index);
-        if (candidate !== undefined && (item === undefined || candidate.position < item.position)) {
-          next = head;
-          item = candidate;
-        }
-      }
-      if (next === undefined || item === undefined)
-        return { run: new Run(frames, this.#end), position: this.#position, freshUntil };
-      next.index++;
+    for (let item = next(); item !== undefined; item = next()) {
       if (item.freshUntil <= now) continue;
       const frame = this.#frameOf(item);
       if (last !== undefined && bytes + frame.length > maxBytes) {
@@ -316,6 +300,31 @@ export class Window {
       last = item;
       freshUntil = Math.min(freshUntil, item.freshUntil);
     }
+    return { run: new Run(frames, this.#end), position: this.#position, freshUntil };
+  }
+
+  /** Each call answers the next item of the rooms behind `from`, and undefined when there is none. */
+  #itemsAfter(from: number, rooms: readonly RoomKey[]): () => Item | undefined {
+    const heads: { readonly lane: Queue; index: number }[] = [];
+    for (const room of rooms) {
+      const lane = this.#lanes.get(room);
+      if (lane !== undefined) heads.push({ lane, index: lane.firstIndex((item) => item.position > from) });
+    }
+    const [only] = heads;
+    if (only !== undefined && heads.length === 1) return () => only.lane.at(only.index++);
+    return () => {
+      let first: (typeof heads)[number] | undefined;
+      let item: Item | undefined;
+      for (const head of heads) {
+        const candidate = head.lane.at(head.index);
+        if (candidate !== undefined && (item === undefined || candidate.position < item.position)) {
+          first = head;
+          item = candidate;
+        }
+      }
+      if (first !== undefined) first.index++;
+      return item;
+    };
   }
 }
 

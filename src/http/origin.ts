@@ -5,6 +5,7 @@ import type { SiteBook } from '../log/site-book.ts';
 import { whenReachable } from '../log/unreachable.ts';
 import type { Authority } from './authority.ts';
 import { bearerOf, isBearerSid } from './bearer.ts';
+import { isForm } from './read-body.ts';
 import { isSame } from './same.ts';
 
 /** Whose pages may send requests that change something. */
@@ -37,7 +38,7 @@ export function checkOrigin({ config, authority, sites }: OriginJudges) {
     if (origin !== undefined && !isOwn(origin, req, config) && !isAllowed(origin, config))
       return mustBeOfSite(origin, req, next);
     if (refuseOtherSites(req, config) === 'own') return next();
-    if (!req.is('application/x-www-form-urlencoded') || carriesFormToken(req, authority)) return next();
+    if (!isForm(req) || carriesFormToken(req, authority)) return next();
     throw refusal('a form needs an Origin header or the formToken of its session');
   };
 }

@@ -46,15 +46,3 @@ export function refuse(log: Log, counts: Counts) {
     sendRefusal(res, refusal);
   };
 }
-
-/** Needs a body of a kind that was parsed. Refusal: `unsupported_type`. */
-export function needBody(req: Request, _res: Response, next: NextFunction): void {
-  if (req.method === 'POST' && req.body === undefined && hasBody(req)) {
-    throw new Refusal('unsupported_type', 'Send application/json or application/x-www-form-urlencoded.');
-  }
-  next();
-}
-
-function hasBody(req: Request): boolean {
-  return req.get('transfer-encoding') !== undefined || Number(req.get('content-length') ?? 0) > 0;
-}

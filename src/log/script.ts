@@ -21,7 +21,8 @@ export class Script {
     args: readonly (string | number)[],
   ): Promise<unknown> {
     try {
-      return await redis.evalsha(this.#sha1, keys.length, ...keys, ...args);
+      // As lists, which the library takes too but its types don't know: it would copy hundreds of arguments again and again.
+      return await redis.evalsha(this.#sha1, keys.length, keys as never, args as never);
     } catch (error) {
       if (!(error instanceof Error && error.message.startsWith('NOSCRIPT'))) throw error;
       return redis.eval(this.#source, keys.length, ...keys, ...args);
