@@ -30,7 +30,7 @@ class Queue {
   #items: (Item | undefined)[] = [];
   #head = 0;
   /** The latest runs read from here, so that readers in the same place share them. */
-  runs: { from: number; to: number; maxBytes: number; freshUntil: number; run: Run; position: number }[] = [];
+  readonly runs: SharedRun[] = [];
 
   get length(): number {
     return this.#items.length - this.#head;
@@ -72,6 +72,13 @@ interface Read {
   readonly run: Run;
   readonly position: number;
   readonly freshUntil: number;
+}
+
+/** What was read from a place, when the window ended at `to`. */
+interface SharedRun extends Read {
+  readonly from: number;
+  readonly to: number;
+  readonly maxBytes: number;
 }
 
 interface Bounds {
@@ -263,21 +270,27 @@ export class Window {
    */
   read(from: number, rooms: readonly RoomKey[], maxBytes: number): Read {
     const only = rooms.length === 1 ? this.#lanes.get(rooms[0] as RoomKey) : undefined;
-    const shared = only?.runs.find(
-      (known) =>
-        known.from === from &&
-        known.to === this.#position &&
-        known.maxBytes === maxBytes &&
-        (known.freshUntil === Number.POSITIVE_INFINITY || known.freshUntil > performance.now()),
-    );
-    if (shared !== undefined) return shared;
+    if (only !== undefined) {
+      // A loop, since this is asked for each reader: a function for `find` would have to be made each time.
+      for (const known of only.runs) if (this.#isStill(known, from, maxBytes)) return known;
+    }
     const read = this.#merge(from, rooms, maxBytes, performance.now());
     if (only !== undefined && read.run.frames.length > 0)
       this.#share(only, { from, to: this.#position, maxBytes, ...read });
     return read;
   }
 
-  #share(lane: Queue, known: Queue['runs'][number]): void {
+  /** Whether what was read once is what would be read now. */
+  #isStill(known: SharedRun, from: number, maxBytes: number): boolean {
+    return (
+      known.from === from &&
+      known.to === this.#position &&
+      known.maxBytes === maxBytes &&
+      (known.freshUntil === Number.POSITIVE_INFINITY || known.freshUntil > performance.now())
+    );
+  }
+
+  #share(lane: Queue, known: SharedRun): void {
     lane.runs.push(known);
     this.#sharing.push(lane);
     if (this.#sharing.length > SHARED_RUNS) this.#sharing.shift()?.runs.shift();
