@@ -194,18 +194,32 @@ export class Delivery implements TailListener, Surroundings {
     }
   };
 
-  /** Answers how many were told anything. */
+  #hear(reader: Reader): Run | undefined {
+    try {
+      return reader.hear();
+    } catch (error) {
+      this.failed(error, reader);
+      return undefined;
+    }
+  }
+
+  #tell(reader: Reader, run: Run): void {
+    try {
+      reader.take(run);
+    } catch (error) {
+      this.failed(error, reader);
+    }
+  }
+
+  /** Answers how many were told anything. Not by `#each`: what all share V8 compiles for all that may be done there. */
   #tellBurst(readers: readonly Reader[]): number {
-    const withNews: Reader[] = [];
-    const runs: Run[] = [];
-    this.#each(readers, (reader) => {
-      const run = reader.hear();
-      if (run === undefined) return;
-      withNews.push(reader);
-      runs.push(run);
-    });
-    this.#each(withNews, (reader, i) => reader.take(runs[i] as Run));
-    return withNews.length;
+    const news: { readonly reader: Reader; readonly run: Run }[] = [];
+    for (const reader of readers) {
+      const run = this.#hear(reader);
+      if (run !== undefined) news.push({ reader, run });
+    }
+    for (const { reader, run } of news) this.#tell(reader, run);
+    return news.length;
   }
 
   refilled(end: JournalEnd, reason: RefillReason): void {
@@ -252,10 +266,10 @@ export class Delivery implements TailListener, Surroundings {
   }
 
   /** A reader that throws is a bug, and must not cost the others a word. */
-  #each(readers: readonly Reader[], act: (reader: Reader, index: number) => void): void {
-    readers.forEach((reader, index) => {
+  #each(readers: readonly Reader[], act: (reader: Reader) => void): void {
+    readers.forEach((reader) => {
       try {
-        act(reader, index);
+        act(reader);
       } catch (error) {
         this.failed(error, reader);
       }
