@@ -34,8 +34,9 @@ test('V8 keeps the properties of requests and responses where compiled code find
   const server = createAppServer(app).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
-  await (await fetch(`http://127.0.0.1:${port}/api/rooms/lobby?limit=1`)).json();
-  server.close();
+  await (await fetch(`http://127.0.0.1:${port}/api/rooms/lobby?limit=1`))
+    .json()
+    .finally(() => server.close());
   expect(seen).toEqual([true, true, false]);
 });
 

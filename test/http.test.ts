@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { createServer } from 'node:http';
+import { createServer, request as httpRequest, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import express, { type NextFunction, type Request, type RequestHandler, type Response } from 'express';
 import session from 'express-session';
@@ -485,6 +485,25 @@ describe('only the site’s own pages may post', () => {
     expect(
       (await form({ text: 'a' }, { Host: 'Chat.example', Origin: 'https://chat.example:443' })).status,
     ).toBe(201);
+  });
+
+  test('what says it is a form but has no body is none', async () => {
+    const gone = await Person.logIn(url);
+    const { hostname, port } = new URL(url);
+    const headers = { Cookie: gone.cookie, 'Content-Type': 'application/x-www-form-urlencoded' };
+    const req = httpRequest({ hostname, port, path: '/api/session/end', method: 'POST', headers });
+    req.removeHeader('Content-Length');
+    req.removeHeader('Transfer-Encoding');
+    req.end();
+    const [res] = (await once(req, 'response')) as [IncomingMessage];
+    res.resume();
+    expect(res.statusCode).toBe(204);
+  });
+
+  test('a GET’s body is passed over', async () => {
+    const me = await Person.logIn(url);
+    const res = await request(url).get(MESSAGES).set('Cookie', me.cookie).type('json').send('{"rooms"');
+    expect(res.status).toBe(200);
   });
 
   test('a form without an origin needs the form token of its own session', async () => {
@@ -1016,6 +1035,18 @@ describe('mounted in an application that has its own log-in', () => {
     refused(await request(at).get('/talk/nothing'), 404, 'not_found');
     refused(await request(at).get('/talk/api/nothing'), 404, 'not_found');
     expect((await request(at).get('/talk')).headers['location']).toBe('./talk/');
+  });
+
+  test('a form is read where a parser of another kind has left an empty body', async () => {
+    const at = await host({}, [
+      (req, _res, next) => {
+        req.body ??= {};
+        next();
+      },
+    ]);
+    const as = { 'X-User': 'u', Origin: at };
+    const res = await request(at).post(`/talk${MESSAGES}`).set(as).type('form').send({ text: 'a form' });
+    expect(res.status).toBe(201);
   });
 
   test('it may have parsed the body already', async () => {

@@ -15,12 +15,12 @@ export class LeanRedis {
     this.#connection = connect(port, (chunk) => this.#take(chunk), onBroken);
   }
 
-  evalsha(sha1, keyCount, ...words) {
-    return this.#ask(['EVALSHA', sha1, keyCount, ...words]);
+  evalsha(sha1, keyCount, ...lists) {
+    return this.#ask(['EVALSHA', sha1, keyCount, ...lists.flat()]);
   }
 
-  eval(source, keyCount, ...words) {
-    return this.#ask(['EVAL', source, keyCount, ...words]);
+  eval(source, keyCount, ...lists) {
+    return this.#ask(['EVAL', source, keyCount, ...lists.flat()]);
   }
 
   get(key) {

@@ -14,6 +14,10 @@ export const LOAD_CORE = 1;
 export const canPin =
   availableParallelism() > 1 && spawnSync('taskset', ['-V'], { stdio: 'ignore' }).status === 0;
 
+// What the bench itself does, such as scraping, mustn't be done on the servers' core.
+if (canPin)
+  spawnSync('taskset', ['-a', '-c', '-p', String(LOAD_CORE), String(process.pid)], { stdio: 'ignore' });
+
 const children = new Set();
 const folders = new Set();
 

@@ -22,7 +22,7 @@ export class Run {
 
   /** The bytes in one encoding, made once for all readers: `encode` must be the same function each time. */
   as(encode: Encoding): Buffer {
-    if (this.#encoded === undefined) this.#encoded = { by: encode, bytes: encode(this.frames) };
+    this.#encoded ??= { by: encode, bytes: encode(this.frames) };
     if (this.#encoded.by === encode) return this.#encoded.bytes;
     const known = this.#others?.get(encode);
     if (known !== undefined) return known;

@@ -272,7 +272,7 @@ export class Window {
     const only = rooms.length === 1 ? this.#lanes.get(rooms[0] as RoomKey) : undefined;
     if (only !== undefined) {
       // A loop, since this is asked for each reader: a function for `find` would have to be made each time.
-      for (const known of only.runs) if (this.#isStill(known, from, maxBytes)) return known;
+      for (const known of only.runs) if (this.#isCurrent(known, from, maxBytes)) return known;
     }
     const read = this.#merge(from, rooms, maxBytes, performance.now());
     if (only !== undefined && read.run.frames.length > 0)
@@ -281,7 +281,7 @@ export class Window {
   }
 
   /** Whether what was read once is what would be read now. */
-  #isStill(known: SharedRun, from: number, maxBytes: number): boolean {
+  #isCurrent(known: SharedRun, from: number, maxBytes: number): boolean {
     return (
       known.from === from &&
       known.to === this.#position &&

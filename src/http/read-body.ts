@@ -4,9 +4,9 @@ import { Refusal } from '../chat/refusals.ts';
 const JSON_TYPE = 'application/json';
 const FORM_TYPE = 'application/x-www-form-urlencoded';
 
-/** Whether a request's body is a form. */
+/** Whether a request comes with a form. */
 export function isForm(req: Request): boolean {
-  return isOfType(req, FORM_TYPE);
+  return hasBody(req) && isOfType(req, FORM_TYPE);
 }
 
 /** Nearly all name one of the two types and nothing else, which needn't be parsed to be seen. */
@@ -16,8 +16,13 @@ function isOfType(req: Request, type: typeof JSON_TYPE | typeof FORM_TYPE): bool
   return Boolean(req.is(type));
 }
 
+/** [spec] RFC 9112, 6: a request has a body, be it an empty one, if one of the two headers is there. */
+function hasBody({ headers }: Request): boolean {
+  return headers['transfer-encoding'] !== undefined || headers['content-length'] !== undefined;
+}
+
 /**
- * Reads a body of JSON or of a form into `req.body`. A GET has none: what it asks for stands in its query.
+ * Reads a POST's body, JSON or a form, into `req.body`; that of any other request is passed over.
  * Refusal: `unsupported_type`; and what Express' parsers throw.
  */
 export function readBody(limit: number): RequestHandler {
@@ -26,20 +31,19 @@ export function readBody(limit: number): RequestHandler {
     inflate: false,
     type: (req) => isOfType(req as Request, JSON_TYPE),
   });
-  const readForm = express.urlencoded({ limit, inflate: false, extended: false });
+  const readForm = express.urlencoded({ limit, inflate: false, extended: false, type: () => true });
   return (req: Request, res: Response, next: NextFunction): void => {
-    if (req.method === 'GET') return next();
+    if (req.method !== 'POST') {
+      // Left unread it would stop the socket's reading, and nobody would hear the client go.
+      if (hasBody(req)) req.resume();
+      return next();
+    }
     const needKnown = (error?: unknown): void => {
-      const isUnread = !error && req.method === 'POST' && req.body === undefined && hasBody(req);
+      const isUnread =
+        !error && req.body === undefined && hasBody(req) && req.headers['content-length'] !== '0';
       next(isUnread ? new Refusal('unsupported_type', `Send ${JSON_TYPE} or ${FORM_TYPE}.`) : error);
     };
-    readJson(req, res, (error?: unknown) => {
-      if (error || req.body !== undefined) next(error);
-      else readForm(req, res, needKnown);
-    });
+    const read = isForm(req) ? readForm : readJson;
+    read(req, res, needKnown);
   };
-}
-
-function hasBody(req: Request): boolean {
-  return req.get('transfer-encoding') !== undefined || Number(req.get('content-length') ?? 0) > 0;
 }

@@ -21,11 +21,10 @@ export class Script {
     args: readonly (string | number)[],
   ): Promise<unknown> {
     try {
-      // As lists, which the library takes too but its types don't know: it would copy hundreds of arguments again and again.
-      return await redis.evalsha(this.#sha1, keys.length, keys as never, args as never);
+      return await redis.evalsha(this.#sha1, keys.length, ...inLists(keys, args));
     } catch (error) {
       if (!(error instanceof Error && error.message.startsWith('NOSCRIPT'))) throw error;
-      return redis.eval(this.#source, keys.length, ...keys, ...args);
+      return redis.eval(this.#source, keys.length, ...inLists(keys, args));
     }
   }
 
@@ -36,7 +35,15 @@ export class Script {
     args: readonly (string | number)[],
     isInFull: boolean,
   ): void {
-    if (isInFull) pipeline.eval(this.#source, keys.length, ...keys, ...args);
-    else pipeline.evalsha(this.#sha1, keys.length, ...keys, ...args);
+    if (isInFull) pipeline.eval(this.#source, keys.length, ...inLists(keys, args));
+    else pipeline.evalsha(this.#sha1, keys.length, ...inLists(keys, args));
   }
+}
+
+/**
+ * What the library takes in place of single arguments, though its types don't say so: hundreds of those would be copied at
+ * each of its functions on the way.
+ */
+function inLists(keys: readonly string[], args: readonly (string | number)[]): string[] {
+  return [keys, args] as unknown as string[];
 }
