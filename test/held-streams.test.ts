@@ -135,16 +135,16 @@ test('a client that ends its half of the connection has left', async () => {
   await waitFor('the connection ends', () => hand.isOver);
 });
 
-test('a client that sent a large body along with its GET is seen to leave', async () => {
+test('a client that polls, and sent a large body along with its GET, is seen to leave', async () => {
   const person = await Person.logIn(service.url);
+  const { cursor } = await person.history();
   const before = service.readers;
   const hand = new Hand();
   const body = 'x'.repeat(1_000_000);
   hand.socket.write(
-    `GET ${STREAM} HTTP/1.1\r\nHost: x\r\nCookie: ${person.cookie}\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+    `GET /api/poll?rooms=lobby&wait=25&after=${cursor} HTTP/1.1\r\nHost: x\r\nCookie: ${person.cookie}\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
   );
-  await hand.until('event: hello');
-  expect(service.readers).toBe(before + 1);
+  await waitFor('it waits', () => service.readers === before + 1);
   hand.socket.destroy();
   await waitFor('the reader has gone', () => service.readers === before);
 });
