@@ -211,7 +211,7 @@ export class Delivery implements TailListener, Surroundings {
     }
   }
 
-  /** Answers how many were told anything. As `#each` does it, but that is called for many things, so V8 inlines none of them. */
+  /** Answers how many were told anything. As `#each` does it, whose code V8 has to make for all that is ever done in it. */
   #tellBurst(readers: readonly Reader[]): number {
     const news: { readonly reader: Reader; readonly run: Run }[] = [];
     for (const reader of readers) {

@@ -40,7 +40,7 @@ export function readBody(limit: number): RequestHandler {
     }
     const needKnown = (error?: unknown): void => {
       const isUnread =
-        !error && req.body === undefined && hasBody(req) && req.headers['content-length'] !== '0';
+        !error && req.body === undefined && hasBody(req) && Number(req.headers['content-length']) !== 0;
       next(isUnread ? new Refusal('unsupported_type', `Send ${JSON_TYPE} or ${FORM_TYPE}.`) : error);
     };
     const read = isForm(req) ? readForm : readJson;
