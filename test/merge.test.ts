@@ -5,9 +5,8 @@ import { type StreamId, ZERO_ID } from '../src/chat/ids.ts';
 import type { RoomKey } from '../src/chat/rooms.ts';
 import type { Delivery } from '../src/delivery/delivery.ts';
 import { Frame } from '../src/delivery/frame.ts';
-import { Hub } from '../src/delivery/hub.ts';
 import { mergePages } from '../src/delivery/merge.ts';
-import type { Reader, Sink } from '../src/delivery/reader.ts';
+import type { Sink } from '../src/delivery/reader.ts';
 import type { JournalEntry } from '../src/log/journal.ts';
 import type { RoomPage } from '../src/log/read.ts';
 import { newDelivery } from './support/delivery.ts';
@@ -275,18 +274,4 @@ test('a frame is a chunk as large as it says, its event within it', () => {
   expect(String(frame.chunk)).toBe(`${Buffer.byteLength(event).toString(16)}\r\n${event}\r\n`);
   expect(String(frame.json)).toBe('{"text":"häppy 👋"}');
   expect(String(frame.jsonWithCursor)).toBe('{"text":"häppy 👋","cursor":"e.1-0"}');
-});
-
-test('those who read one room alone share one list, until nobody reads it', () => {
-  const hub = new Hub();
-  const first = [room('a')];
-  const reader = {} as Reader;
-  hub.enter(reader, ['room:main/a']);
-  expect(hub.listOf(first)).toBe(first);
-  expect(hub.listOf([room('a')])).toBe(first);
-  const several = [room('a'), room('b')];
-  expect(hub.listOf(several)).toBe(several);
-  hub.leave(reader, ['room:main/a']);
-  const later = [room('a')];
-  expect(hub.listOf(later)).toBe(later);
 });

@@ -10,6 +10,7 @@ import type { Address } from '../log/keys.ts';
 import type { LogReader, Page } from '../log/read.ts';
 import type { RefillReason, TailListener } from '../log/tail.ts';
 import { whenReachable } from '../log/unreachable.ts';
+import type { Audience, Told } from './audience.ts';
 import { type Counts, newCounts } from './counts.ts';
 import { Hub } from './hub.ts';
 import {
@@ -21,7 +22,6 @@ import {
   type Sink,
   type Surroundings,
 } from './reader.ts';
-import type { Run } from './run.ts';
 import { Window } from './window.ts';
 
 interface DeliveryOptions {
@@ -62,7 +62,7 @@ const READERS_A_BURST = 64;
 
 /** What is to be told in one round: to whom, where the window ended before it, and when its oldest was appended, by Redis' clock. */
 interface News {
-  readonly to: Set<Address>;
+  readonly to: Set<Audience>;
   readonly after: Place;
   readonly oldestAt: number;
 }
@@ -78,8 +78,8 @@ export class Delivery implements TailListener, Surroundings {
   readonly #events: DeliveryEvents;
   /** Where those who are level stand at least: some of them have been told more. */
   #level: Place = { position: 0, id: ZERO_ID };
-  /** Those who have still to be told the news of the round under way, and when its oldest was appended, by Redis' clock. */
-  #due: Reader[] = [];
+  /** Those of whom some have still to be told the news of the round under way, and when its oldest was appended, by Redis' clock. */
+  #due: Audience[] = [];
   #dueSince = 0;
   /** Whether there was news for a further round before the last one was over. */
   #pressure: keyof typeof READERS_A_TURN = 'calm';
@@ -148,9 +148,10 @@ export class Delivery implements TailListener, Surroundings {
     for (const entry of entries) {
       if (entry.kind === 'presence') this.#hearPresence(entry);
       this.window.push(entry);
-      if (this.hub.isEmpty(entry.to)) continue;
+      const audience = this.hub.audienceAt(entry.to);
+      if (audience === undefined) continue;
       this.#news ??= { to: new Set(), after, oldestAt: idTime(entry.id) };
-      this.#news.to.add(entry.to);
+      this.#news.to.add(audience);
     }
     this.#goOn();
   }
@@ -175,51 +176,54 @@ export class Delivery implements TailListener, Surroundings {
   #beginRound({ to, oldestAt }: News): void {
     this.#news = undefined;
     this.#dueSince = oldestAt;
-    for (const address of to) for (const reader of this.hub.at(address)) this.#due.push(reader);
+    for (const audience of to) {
+      audience.beginRound();
+      this.#due.push(audience);
+    }
   }
 
   /** Tells readers that are due, some each turn of the event loop, each up to the window's end as it is then. */
   readonly #tellDue = (): void => {
     this.#isTurnComing = false;
     if (this.#due.length === 0 && this.#news !== undefined) this.#beginRound(this.#news);
-    const turn = this.#due.splice(0, READERS_A_TURN[this.#pressure]);
-    let told = 0;
+    let left = READERS_A_TURN[this.#pressure];
+    let hasTold = false;
     try {
-      for (let at = 0; at < turn.length; at += READERS_A_BURST)
-        told += this.#tellBurst(turn.slice(at, at + READERS_A_BURST));
-      if (told > 0) this.toldTurn(Math.max(0, Date.now() - this.#dueSince));
+      while (left > 0 && this.#due.length > 0) {
+        const burst: Told[] = [];
+        left -= this.#hear(Math.min(left, READERS_A_BURST), burst);
+        for (const told of burst) this.#tell(told);
+        hasTold ||= burst.length > 0;
+      }
+      if (hasTold) this.toldTurn(Math.max(0, Date.now() - this.#dueSince));
     } finally {
       if (this.#news !== undefined) this.#pressure = 'busy';
       this.#goOn();
     }
   };
 
-  #hear(reader: Reader): Run | undefined {
-    try {
-      return reader.hear();
-    } catch (error) {
-      this.failed(error, reader);
-      return undefined;
+  /** Finds out what so many of those who are due are to be told; answers how many they were. */
+  #hear(most: number, burst: Told[]): number {
+    let heard = 0;
+    for (let next = this.#due[0]; next !== undefined && heard < most; next = this.#due[0]) {
+      heard += next.hear(most - heard, this, burst);
+      if (next.hasHeard) this.#due.shift();
     }
+    return heard;
   }
 
-  #tell(reader: Reader, run: Run): void {
+  #tell({ reader, run, out, bytes }: Told): void {
     try {
-      reader.take(run);
+      if (out === undefined || bytes === undefined) {
+        reader.take(run);
+        return;
+      }
+      this.counts.events += run.frames.length;
+      this.counts.runs++;
+      if (!out.write(bytes)) reader.filled();
     } catch (error) {
       this.failed(error, reader);
     }
-  }
-
-  /** Answers how many were told anything. As `#each` does it, whose code V8 has to make for all that is ever done in it. */
-  #tellBurst(readers: readonly Reader[]): number {
-    const news: { readonly reader: Reader; readonly run: Run }[] = [];
-    for (const reader of readers) {
-      const run = this.#hear(reader);
-      if (run !== undefined) news.push({ reader, run });
-    }
-    for (const { reader, run } of news) this.#tell(reader, run);
-    return news.length;
   }
 
   refilled(end: JournalEnd, reason: RefillReason): void {

@@ -6,8 +6,6 @@ import type { Ending, Reader } from './reader.ts';
 /** What a lasting stream takes beside its news. */
 export interface StreamSink {
   readonly isFull: boolean;
-  /** When news was last told, in `performance.now()` milliseconds. */
-  readonly toldAt: number;
   notice(frame: Frame): void;
   /** Writes filler that means nothing, for proxies that hold a stream's beginning back. */
   pad(): void;
@@ -86,7 +84,7 @@ export class Pulse {
     const age = performance.now() - this.#startedAt;
     if (age >= this.#lifeMs) return this.#reader.end(this.#comeBack('max_age'));
     if (age >= this.#confirmBy) void this.#askForConfirmation(age);
-    const quietMs = performance.now() - this.#sink.toldAt;
+    const quietMs = performance.now() - this.#reader.toldAt;
     const isDue = this.#beats === 0 || quietMs >= this.#options.heartbeatMs;
     if (isDue && !this.#sink.isFull) {
       const beat: HeartbeatNotice = { kind: 'heartbeat', n: ++this.#beats };

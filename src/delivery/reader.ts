@@ -8,6 +8,7 @@ import { jittered } from '../log/jitter.ts';
 import type { Address } from '../log/keys.ts';
 import type { Page } from '../log/read.ts';
 import type { RefillReason } from '../log/tail.ts';
+import type { Seat, Wire } from './audience.ts';
 import type { CarrierName, Counts } from './counts.ts';
 import type { Frame } from './frame.ts';
 import type { Hub } from './hub.ts';
@@ -30,6 +31,8 @@ export interface Sink {
   /** About how much it takes at once. */
   readonly maxBytes: number;
   readonly isFull: boolean;
+  /** Where it may be passed by; asked when the reader has been told all there is. */
+  readonly wire?: Wire | undefined;
   tell(run: Run, reader: Reader): void;
   /** The reader has been told all there is. */
   level(reader: Reader): void;
@@ -84,11 +87,13 @@ const RETRY_MS = 250;
  * else from the room logs; `advance` goes on until the sink is full or all has been told.
  *
  * A reader that is level need not be touched by what isn't for its rooms: everything up to where all are level counts as
- * told. It ends by `end`, once, whoever calls it: a signal and listener of its own would cost each of thousands 1 KB.
+ * told. Where it can it then sits down, and its audience tells it. It ends by `end`, once, whoever calls it: a signal and listener of its own would cost each of thousands 1 KB.
  */
 export class Reader {
   readonly #around: Surroundings;
   readonly #rooms: readonly RoomKey[];
+  readonly #seats: readonly Seat[];
+  /** Others at which it listens. */
   readonly #addresses: Address[];
   readonly #sink: Sink;
   readonly #isAllowed: () => Promise<Permission>;
@@ -99,17 +104,25 @@ export class Reader {
   #isAhead = false;
   #isReading = false;
   #generation = 0;
+  /** When it was last told anything by itself, in whole milliseconds: V8 keeps a fraction elsewhere. */
+  #toldAt = Math.trunc(performance.now());
   /** Where it stood when the history went back under it, until that is told. */
   #owedGap: string | undefined;
   #ended: { readonly by: Ending | undefined } | undefined;
 
   constructor(around: Surroundings, { rooms, addresses, sink, isAllowed }: ReaderOptions) {
     this.#around = around;
-    this.#rooms = around.hub.listOf(rooms);
-    this.#addresses = [...this.#rooms.map((room): Address => `room:${room}`), ...addresses];
+    this.#seats = around.hub.enter(this, rooms);
+    this.#rooms = this.#ownSeat?.audience.rooms ?? rooms;
+    this.#addresses = [];
     this.#sink = sink;
     this.#isAllowed = isAllowed;
-    around.hub.enter(this, this.#addresses);
+    for (const address of addresses) this.listenTo(address);
+  }
+
+  /** Its seat if it reads no other room. */
+  get #ownSeat(): Seat | undefined {
+    return this.#seats.length === 1 ? this.#seats[0] : undefined;
   }
 
   /** Whether it has been told all there was in its last turn. */
@@ -131,23 +144,32 @@ export class Reader {
     return this.#sink.isFull;
   }
 
+  /** When it was last told anything, in whole `performance.now()` milliseconds. */
+  get toldAt(): number {
+    const seat = this.#ownSeat;
+    return seat?.out === undefined ? this.#toldAt : Math.max(this.#toldAt, seat.audience.toldAt);
+  }
+
   /** Its socket has just become full. */
   slowed(): void {
     this.#around.counts.slow++;
+    this.#standUp();
   }
 
   /** Where its client may go on from. */
   get cursor(): string {
     if (this.#owedGap !== undefined) return this.#owedGap;
     const { window, level } = this.#around;
-    return formatCursor(window.epoch, this.#isLevel ? laterId(this.#cursor, level.id) : this.#cursor);
+    const seat = this.#ownSeat;
+    const told = seat?.out === undefined ? this.#cursor : seat.id;
+    return formatCursor(window.epoch, this.#isLevel ? laterId(told, level.id) : told);
   }
 
   /** Adds an address that was only found out after entering. */
   listenTo(address: Address): void {
     if (this.#ended) return;
     this.#addresses.push(address);
-    this.#around.hub.enter(this, [address]);
+    this.#around.hub.listen(this, address);
   }
 
   /**
@@ -185,6 +207,7 @@ export class Reader {
    */
   hear(): Run | undefined {
     if (!this.#isLevel) return undefined;
+    this.#standUp();
     const { window, level } = this.#around;
     // It has been told nothing since it was level, and nothing up to there was for it.
     if (this.#position < level.position) {
@@ -200,6 +223,11 @@ export class Reader {
   take(run: Run): void {
     this.#tell(run);
     this.advance();
+  }
+
+  /** What was written past it has filled its socket. */
+  filled(): void {
+    this.#sink.wire?.filled();
   }
 
   /** Tells what there is until the sink is full or all has been told. */
@@ -231,6 +259,7 @@ export class Reader {
     // Something may have passed unheard. With the epoch all sessions went too, and nobody's ended.
     if (oldEpoch === this.#around.window.epoch) this.authoriseAgain();
     if (!this.#hasBegun) return;
+    this.#standUp();
     if (this.#isLevel) this.#cursor = laterId(this.#cursor, oldLevel);
     this.#isLevel = false;
     this.#isReading = false;
@@ -253,7 +282,7 @@ export class Reader {
     if (this.#ended) return;
     this.#ended = { by: ending };
     if (this.#hasBegun) this.#around.counts.ended[this.#sink.carrier][ending?.code ?? 'left']++;
-    this.#around.hub.leave(this, this.#addresses);
+    this.#around.hub.leave(this, this.#seats, this.#addresses);
     this.#sink.end(ending);
   }
 
@@ -268,9 +297,32 @@ export class Reader {
     if (events > 0) {
       this.#around.counts.events += events;
       this.#around.counts.runs++;
+      this.#toldAt = Math.trunc(performance.now());
       this.#sink.tell(run, this);
     }
     if (this.#isLevel && !this.#ended) this.#sink.level(this);
+    if (this.#isLevel && !this.#ended) this.#sitDown();
+  }
+
+  /** From now on its audience tells it, if it can. */
+  #sitDown(): void {
+    const seat = this.#ownSeat;
+    const { wire, isFull } = this.#sink;
+    if (seat === undefined || wire === undefined || isFull || this.#isAhead) return;
+    seat.position = this.#position;
+    seat.id = this.#cursor;
+    seat.encoding = wire.encoding;
+    seat.out = wire.out;
+  }
+
+  /** From now on it is told by itself. */
+  #standUp(): void {
+    const seat = this.#ownSeat;
+    if (seat?.out === undefined) return;
+    this.#toldAt = this.toldAt;
+    this.#position = seat.position;
+    this.#cursor = seat.id;
+    seat.out = undefined;
   }
 
   /** Stands after `id`, wherever in the window (or before, or after it) that is. */

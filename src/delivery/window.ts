@@ -68,7 +68,7 @@ class Queue {
 }
 
 /** What a reader is told next, the place it leads to, and until when nothing of it has gone stale. */
-interface Read {
+export interface Read {
   readonly run: Run;
   readonly position: number;
   readonly freshUntil: number;

@@ -6,6 +6,13 @@ import { KEEP_ALIVE_MS } from './app-server.ts';
 /** What is under way on a connection: nothing yet, nothing any more, a stream that holds it, or what is answered last. */
 type State = 'new' | 'idle' | 'held' | ServerResponse;
 
+/** On the socket itself, since each request asks for it several times. */
+const STATE = Symbol('what is under way');
+
+interface Attended extends Socket {
+  [STATE]?: State | undefined;
+}
+
 /** How long a connection may say nothing at a stop: its first request may be on its way. */
 const FIRST_REQUEST_MS = 500;
 
@@ -15,7 +22,7 @@ const FIRST_REQUEST_MS = 500;
  * which nothing was asked yet (browsers open them in advance) don't count as idle at all.
  */
 export class OpenConnections {
-  readonly #states = new Map<Socket, State>();
+  readonly #attended = new Set<Attended>();
   /** What no request can be answered on: before TLS, and after an upgrade. */
   readonly #others = new Set<Socket>();
   readonly #timers: NodeJS.Timeout[] = [];
@@ -28,12 +35,13 @@ export class OpenConnections {
   attend(server: Server | TlsServer): void {
     this.#server = server;
     const isTls = server instanceof TlsServer;
-    server.on(isTls ? 'secureConnection' : 'connection', (socket: Socket) => this.#opened(socket));
+    server.on(isTls ? 'secureConnection' : 'connection', (socket: Attended) => this.#opened(socket));
     if (isTls) server.on('connection', (socket: Socket) => this.#accepted(socket));
     server.prependListener('request', (req: IncomingMessage, res: ServerResponse) => this.#asked(req, res));
     // From here on whoever took the upgrade ends it.
-    server.prependListener('upgrade', (_req: IncomingMessage, socket: Socket) => {
-      this.#states.delete(socket);
+    server.prependListener('upgrade', (_req: IncomingMessage, socket: Attended) => {
+      socket[STATE] = undefined;
+      this.#attended.delete(socket);
       this.#accepted(socket);
     });
   }
@@ -45,7 +53,7 @@ export class OpenConnections {
   close(drainMs: number, idleMs: number): Promise<void> {
     this.#drainMs = drainMs;
     this.#isLeaving = true;
-    for (const state of this.#states.values()) if (typeof state === 'object') sayClose(state);
+    for (const { [STATE]: state } of this.#attended) if (typeof state === 'object') sayClose(state);
     this.#timers.push(setTimeout(() => this.endIdle(), idleMs));
     return new Promise((resolve) => {
       // http's own would end connections whose answer isn't wholly sent, or whose next request is on its way.
@@ -75,10 +83,11 @@ export class OpenConnections {
    * that sends a further request meanwhile is cut off. False for what can't be held.
    */
   hold(res: ServerResponse): boolean {
-    const { socket, shouldKeepAlive } = res;
+    const { shouldKeepAlive } = res;
+    const socket: Attended | null = res.socket;
     // One that isn't kept alive would be ended with its response.
-    if (!socket || !shouldKeepAlive || this.#isLeaving || this.#states.get(socket) !== res) return false;
-    this.#states.set(socket, 'held');
+    if (!socket || !shouldKeepAlive || this.#isLeaving || socket[STATE] !== res) return false;
+    socket[STATE] = 'held';
     // The last chunk would be the stream's end. An own property, so that it can be taken away again.
     socket.write = (_chunk: unknown, encoding?: unknown, done?: unknown) => {
       const written = typeof encoding === 'function' ? encoding : done;
@@ -88,21 +97,22 @@ export class OpenConnections {
     res.end();
     Reflect.deleteProperty(socket, 'write');
     // Node.js now gives the client a while for its next request.
-    res.once('close', () => this.#states.get(socket) === 'held' && socket.setTimeout(0));
+    res.once('close', () => socket[STATE] === 'held' && socket.setTimeout(0));
     return true;
   }
 
   /** What held the connection has sent its end: it serves the next request, or ends. */
-  release(socket: Socket): void {
-    if (this.#states.get(socket) !== 'held') return;
-    this.#states.set(socket, 'idle');
+  release(socket: Attended): void {
+    if (socket[STATE] !== 'held') return;
+    socket[STATE] = 'idle';
     if (this.#isEnding) socket.destroySoon();
     else socket.setTimeout(KEEP_ALIVE_MS);
   }
 
-  #opened(socket: Socket): void {
-    this.#states.set(socket, 'new');
-    socket.once('close', () => this.#states.delete(socket));
+  #opened(socket: Attended): void {
+    socket[STATE] = 'new';
+    this.#attended.add(socket);
+    socket.once('close', () => this.#attended.delete(socket));
   }
 
   #accepted(socket: Socket): void {
@@ -110,25 +120,26 @@ export class OpenConnections {
     socket.once('close', () => this.#others.delete(socket));
   }
 
-  #asked({ socket }: IncomingMessage, res: ServerResponse): void {
+  #asked(req: IncomingMessage, res: ServerResponse): void {
+    const socket: Attended = req.socket;
     // Its answer would land inside the stream.
-    if (this.#states.get(socket) === 'held') socket.destroy();
-    this.#states.set(socket, res);
+    if (socket[STATE] === 'held') socket.destroy();
+    socket[STATE] = res;
     if (this.#isLeaving) sayClose(res);
     res.once('close', () => {
       // Of pipelined requests the last one’s answer is the last to go.
-      if (this.#states.get(socket) !== res) return;
-      this.#states.set(socket, 'idle');
+      if (socket[STATE] !== res) return;
+      socket[STATE] = 'idle';
       if (this.#isEnding) socket.destroySoon();
     });
   }
 
   #endAll(wanted: 'new' | 'idle'): void {
-    for (const [socket, state] of this.#states) if (state === wanted) socket.destroySoon();
+    for (const socket of this.#attended) if (socket[STATE] === wanted) socket.destroySoon();
   }
 
   #destroyAll(): void {
-    for (const socket of [...this.#states.keys(), ...this.#others]) socket.destroy();
+    for (const socket of [...this.#attended, ...this.#others]) socket.destroy();
   }
 }
 

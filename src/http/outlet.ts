@@ -1,26 +1,42 @@
 import type { Writable } from 'node:stream';
+import type { Wire } from '../delivery/audience.ts';
+import type { Frame } from '../delivery/frame.ts';
 import type { Reader } from '../delivery/reader.ts';
+import type { Encoding, Run } from '../delivery/run.ts';
 
 /** The way to one reader's socket: says when that is full, has the reader go on when it has drained, and ends it if it never does. */
-export class Outlet {
+export class Outlet implements Wire {
   isFull = false;
-  readonly #out: Writable;
+  readonly out: Writable;
+  readonly encoding: Encoding;
   readonly #reader: Reader;
   readonly #stallMs: number;
   #stalled: NodeJS.Timeout | undefined;
 
-  constructor(out: Writable, reader: Reader, stallMs: number) {
-    this.#out = out;
+  constructor(out: Writable, encoding: Encoding, reader: Reader, stallMs: number) {
+    this.out = out;
+    this.encoding = encoding;
     this.#reader = reader;
     this.#stallMs = stallMs;
     out.on('drain', this.#drained);
   }
 
+  tell(run: Run): void {
+    this.write(run.as(this.encoding));
+  }
+
+  notice(frame: Frame): void {
+    this.write(this.encoding([frame]));
+  }
+
   write(bytes: Buffer): void {
-    if (this.#out.write(bytes)) return;
-    if (this.#out.writableCorked > 0) this.#out.uncork();
+    if (!this.out.write(bytes)) this.filled();
+  }
+
+  filled(): void {
+    if (this.out.writableCorked > 0) this.out.uncork();
     // `false` alone says that a threshold was crossed; with nothing left to write there would be no `drain`.
-    if (this.#out.writableLength === 0) return;
+    if (this.out.writableLength === 0) return;
     if (!this.isFull) this.#reader.slowed();
     this.isFull = true;
     this.#stalled ??= setTimeout(() => this.#reader.end({ code: 'stalled' }), this.#stallMs);
@@ -29,7 +45,7 @@ export class Outlet {
   /** Stops watching the socket, which is somebody else's to close. */
   stop(): void {
     clearTimeout(this.#stalled);
-    this.#out.off('drain', this.#drained);
+    this.out.off('drain', this.#drained);
   }
 
   readonly #drained = (): void => {

@@ -1,4 +1,5 @@
 import type { Response } from 'express';
+import { RUN_BYTES } from '../delivery/audience.ts';
 import type { Frame } from '../delivery/frame.ts';
 import type { Ending, Reader } from '../delivery/reader.ts';
 import type { Run } from '../delivery/run.ts';
@@ -6,7 +7,7 @@ import type { LastingSink } from './lasting.ts';
 import { Outlet } from './outlet.ts';
 import type { EntryPrinter } from './plain-entries.ts';
 import { FOOT, html, type Markup } from './plain-html.ts';
-import { endResponse, RUN_BYTES } from './stream-sink.ts';
+import { endResponse } from './stream-sink.ts';
 
 /** Filler that isn’t shown, for proxies that hold a response’s beginning back. */
 const PADDING = Buffer.from(`<!--${' '.repeat(2040)}-->\n`);
@@ -32,7 +33,6 @@ interface LiveOptions {
 export class LiveSink implements LastingSink {
   readonly carrier = 'plain';
   readonly maxBytes = RUN_BYTES;
-  toldAt = performance.now();
   readonly #res: Response;
   readonly #printer: EntryPrinter;
   readonly #options: LiveOptions;
@@ -56,15 +56,14 @@ export class LiveSink implements LastingSink {
     this.#res.useChunkedEncodingByDefault = false;
     this.#res.set('Connection', 'close').flushHeaders();
     const { socket } = this.#res;
-    this.#outlet = new Outlet(socket ?? this.#res, reader, this.#options.stallMs);
+    this.#outlet = new Outlet(socket ?? this.#res, this.#printer.inHtml, reader, this.#options.stallMs);
     this.#write(Buffer.from(this.#options.opening.text));
   }
 
   tell(run: Run): void {
-    this.toldAt = performance.now();
-    this.#outlet?.write(run.as(this.#printer.inHtml));
+    this.#outlet?.tell(run);
     // No heartbeat comes while there is news, so the news itself must ask.
-    if (this.toldAt - this.#provedAt >= this.#options.heartbeatMs) this.#prove();
+    if (performance.now() - this.#provedAt >= this.#options.heartbeatMs) this.#prove();
   }
 
   level(reader: Reader): void {

@@ -1,12 +1,13 @@
 import type { Duplex } from 'node:stream';
 import { WebSocket } from 'ws';
 import type { EndingCode } from '../chat/entries.ts';
+import { RUN_BYTES } from '../delivery/audience.ts';
 import type { Frame } from '../delivery/frame.ts';
 import type { Ending, Reader } from '../delivery/reader.ts';
 import type { Encoding, Run } from '../delivery/run.ts';
 import type { LastingSink } from './lasting.ts';
 import { Outlet } from './outlet.ts';
-import { byeFrame, FLUSH_BYE_MS, RUN_BYTES } from './stream-sink.ts';
+import { byeFrame, FLUSH_BYE_MS } from './stream-sink.ts';
 
 const FINAL_TEXT = 0x81;
 
@@ -40,7 +41,6 @@ function closeCodeOf(code: EndingCode): number {
 export class SocketSink implements LastingSink {
   readonly carrier = 'websocket';
   readonly maxBytes = RUN_BYTES;
-  toldAt = performance.now();
   readonly #socket: Duplex;
   readonly #stallMs: number;
   #webSocket: WebSocket | undefined;
@@ -63,18 +63,17 @@ export class SocketSink implements LastingSink {
 
   open(reader: Reader, onEnd: () => void): void {
     this.#onEnd = onEnd;
-    this.#outlet = new Outlet(this.#socket, reader, this.#stallMs);
+    this.#outlet = new Outlet(this.#socket, inTextFrames, reader, this.#stallMs);
   }
 
   tell(run: Run): void {
-    this.toldAt = performance.now();
-    this.#write(run.as(inTextFrames));
+    if (this.#isOpen) this.#outlet?.tell(run);
   }
 
   level(): void {}
 
   notice(frame: Frame): void {
-    this.#write(inTextFrames([frame]));
+    if (this.#isOpen) this.#outlet?.notice(frame);
   }
 
   /** Proxies that hold a beginning back look at HTTP, not at frames. */
@@ -86,7 +85,7 @@ export class SocketSink implements LastingSink {
     const webSocket = this.#webSocket;
     if (webSocket === undefined) return;
     if (ending !== undefined && ending.code !== 'stalled') {
-      this.#write(inTextFrames([byeFrame(ending)]));
+      this.notice(byeFrame(ending));
       webSocket.close(closeCodeOf(ending.code), ending.code);
     } else if (webSocket.readyState === WebSocket.OPEN) {
       webSocket.terminate();
@@ -94,8 +93,8 @@ export class SocketSink implements LastingSink {
     setTimeout(() => this.#socket.destroy(), FLUSH_BYE_MS).unref();
   }
 
-  /** After either side's close frame nothing may follow. */
-  #write(bytes: Buffer): void {
-    if (this.#webSocket?.readyState === WebSocket.OPEN) this.#outlet?.write(bytes);
+  /** After either side's close frame nothing may follow: that is why it isn't told past this. */
+  get #isOpen(): boolean {
+    return this.#webSocket?.readyState === WebSocket.OPEN;
   }
 }

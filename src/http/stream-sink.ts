@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import type { Response } from 'express';
 import type { ByeNotice } from '../chat/entries.ts';
+import { RUN_BYTES, type Wire } from '../delivery/audience.ts';
 import type { CarrierName } from '../delivery/counts.ts';
 import { Frame } from '../delivery/frame.ts';
 import type { Ending, Reader } from '../delivery/reader.ts';
@@ -10,8 +11,6 @@ import type { OpenConnections } from './open-connections.ts';
 import { Outlet } from './outlet.ts';
 import { whenOver } from './when-over.ts';
 
-/** About how much a lasting stream is told at once. */
-export const RUN_BYTES = 64 * 1024;
 /** How long a client has to take the `bye` and close. */
 export const FLUSH_BYE_MS = 1000;
 /** [spec] WHATWG HTML, 9.2.5: a line that begins with a colon is a comment. */
@@ -51,8 +50,6 @@ const LAST_CHUNK = Buffer.from('0\r\n\r\n');
 export class ResponseStreamSink implements LastingSink {
   readonly carrier: CarrierName;
   readonly maxBytes = RUN_BYTES;
-  /** Whole milliseconds: V8 keeps a fraction elsewhere, which telling thousands would have to fetch each time. */
-  toldAt = Math.trunc(performance.now());
   readonly #stallMs: number;
   readonly #connections: OpenConnections | undefined;
   readonly #tellEnd: (() => void) | undefined;
@@ -61,7 +58,6 @@ export class ResponseStreamSink implements LastingSink {
   #onLeft: () => void = () => {};
   #onEnd: () => void = () => {};
   #outlet: Outlet | undefined;
-  #encoding = inEvents;
   /** So much went out with the head that filler would add nothing. */
   #isFilled = false;
 
@@ -83,6 +79,10 @@ export class ResponseStreamSink implements LastingSink {
     return this.#outlet?.isFull === true;
   }
 
+  get wire(): Wire | undefined {
+    return this.#outlet;
+  }
+
   /** Ends the reader when its client goes. */
   follow(reader: Reader): void {
     this.#onLeft = () => reader.end();
@@ -101,8 +101,8 @@ export class ResponseStreamSink implements LastingSink {
     socket?.cork();
     res.flushHeaders();
     const isChunked = socket !== null && res.req.httpVersion === '1.1';
-    if (isChunked) this.#encoding = inChunkedEvents;
-    this.#outlet = new Outlet(socket ?? res, reader, this.#stallMs);
+    const encoding = isChunked ? inChunkedEvents : inEvents;
+    this.#outlet = new Outlet(socket ?? res, encoding, reader, this.#stallMs);
     // Head, hello and what is caught up on from the window are told by now, and go out in one write.
     queueMicrotask(() => {
       this.#isFilled = (socket?.bytesWritten ?? 0) - sentBefore > 2 * PADDING.length;
@@ -119,19 +119,18 @@ export class ResponseStreamSink implements LastingSink {
   }
 
   tell(run: Run): void {
-    this.toldAt = Math.trunc(performance.now());
-    this.#outlet?.write(run.as(this.#encoding));
+    this.#outlet?.tell(run);
   }
 
   level(): void {}
 
   notice(frame: Frame): void {
-    this.#outlet?.write(this.#encoding([frame]));
+    this.#outlet?.notice(frame);
   }
 
   pad(): void {
     if (!this.isFull && !this.#isFilled)
-      this.#outlet?.write(this.#encoding === inEvents ? PADDING : CHUNKED_PADDING);
+      this.#outlet?.write(this.#outlet.encoding === inEvents ? PADDING : CHUNKED_PADDING);
   }
 
   end(ending: Ending | undefined): void {

@@ -4,15 +4,19 @@ import { Delivery } from '../../src/delivery/delivery.ts';
 import type { LogReader } from '../../src/log/read.ts';
 
 /** A delivery whose window begins, and ends, after `1-0` of the history `e`; `log`: what is asked of the room logs. */
-export function newDelivery(log: Partial<LogReader> = {}, options: Partial<typeof DEFAULTS> = {}): Delivery {
+export function newDelivery(
+  log: Partial<LogReader> = {},
+  options: Partial<typeof DEFAULTS> = {},
+  failed: (error: unknown) => void = (error) => {
+    throw error;
+  },
+): Delivery {
   const delivery = new Delivery(
     log as LogReader,
     { ...DEFAULTS, ...options },
     {
       refilled: () => {},
-      failed: (error) => {
-        throw error;
-      },
+      failed,
     },
   );
   delivery.refilled({ epoch: 'e', start: ZERO_ID, last: '1-0' as StreamId, entries: [] }, 'start');
