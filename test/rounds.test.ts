@@ -489,3 +489,31 @@ describe.each([
     expect(reader.toldAt - before).toBeGreaterThanOrEqual(15);
   });
 });
+
+test('where it was quiet who sits is told at once, and with whom there is somebody who doesn’t in a turn', async () => {
+  isWired = true;
+  const delivery = newDelivery({}, { quietMs: 200 });
+  const [first, last] = await crowdOf(delivery, 'a');
+  const say = (n: number) => delivery.heard([said(`${n}-0`, 'a', `${n - 1}-0`)]);
+  await pause(210);
+  say(2);
+  expect([first.told, last.told]).toEqual([['2-0'], []]);
+  await nextTurn();
+  expect([first.told, last.told]).toEqual([['2-0'], ['2-0']]);
+  // Not quiet yet.
+  say(3);
+  expect(first.told).toEqual(['2-0']);
+  for (let turn = 0; turn < 2; turn++) await nextTurn();
+  expect(last.told).toEqual(['2-0', '3-0']);
+  isWired = false;
+  const alone = await listen(delivery, 'a');
+  await pause(210);
+  say(4);
+  expect(first.told).toEqual(['2-0', '3-0']);
+  for (let turn = 0; turn < 2; turn++) await nextTurn();
+  expect([first.told, alone.told]).toEqual([['2-0', '3-0', '4-0'], ['4-0']]);
+  for (const { reader } of [alone, last]) reader.end();
+  await pause(210);
+  say(5);
+  expect(first.told).toEqual(['2-0', '3-0', '4-0', '5-0']);
+});

@@ -1,7 +1,7 @@
 import { type StreamId, ZERO_ID } from '../chat/ids.ts';
 import type { RoomKey } from '../chat/rooms.ts';
 import type { Address } from '../log/keys.ts';
-import type { Reader, Surroundings } from './reader.ts';
+import type { Place, Reader, Surroundings } from './reader.ts';
 import type { Encoding, Run } from './run.ts';
 import type { Read } from './window.ts';
 
@@ -56,6 +56,7 @@ export class Audience {
   /** Of the round under way: so many of the first are to hear its news, and so many of these have. Whoever comes meanwhile isn't. */
   #due = 0;
   #heard = 0;
+  #sitting = 0;
 
   constructor(room: RoomKey) {
     this.address = `room:${room}`;
@@ -69,6 +70,11 @@ export class Audience {
   /** Whether nobody is left to hear the news of the round under way. */
   get hasHeard(): boolean {
     return this.#heard === this.#due;
+  }
+
+  /** Whether all of them sit. */
+  get allSit(): boolean {
+    return this.#sitting === this.#seats.length;
   }
 
   enter(reader: Reader): Seat {
@@ -87,6 +93,7 @@ export class Audience {
 
   /** Its place is taken by the last of those who have heard the news, theirs by the last who is to, theirs by the last of all. */
   leave(seat: Seat): void {
+    this.stand(seat);
     let gap = seat.index;
     if (gap < this.#heard) gap = this.#fill(gap, --this.#heard);
     if (gap < this.#due) gap = this.#fill(gap, --this.#due);
@@ -101,6 +108,23 @@ export class Audience {
     this.#seats[gap] = seat;
     seat.index = gap;
     return from;
+  }
+
+  /** From now on the reader, who stands there and has been told all there was, is told by its seat. */
+  sit(seat: Seat, { out, encoding }: Wire, { position, id }: Place): void {
+    this.stand(seat);
+    this.#sitting++;
+    seat.position = position;
+    seat.id = id;
+    seat.encoding = encoding;
+    seat.out = out;
+  }
+
+  /** From now on the reader is told by itself. */
+  stand(seat: Seat): void {
+    if (seat.out === undefined) return;
+    this.#sitting--;
+    seat.out = undefined;
   }
 
   beginRound(): void {

@@ -30,6 +30,8 @@ interface DeliveryOptions {
   readonly pageEntries: number;
   /** Log reads under way at once: with `pageEntries` this bounds what catching up may hold in memory. */
   readonly concurrentReads: number;
+  /** After so long without news it is told at once, where all whom it is for sit. */
+  readonly quietMs?: number;
 }
 
 interface DeliveryEvents {
@@ -60,6 +62,12 @@ const READERS_A_TURN = { calm: 512, busy: 256 };
  */
 const READERS_A_BURST = 64;
 
+/**
+ * Nothing gathers where it was quiet for so long, so that the turn needn't be waited for, and the poster is answered after the
+ * first readers. Polls wait for it: each that is answered comes back, and would for what follows alone.
+ */
+const QUIET_MS = 50;
+
 /** What is to be told in one round: to whom, where the window ended before it, and when its oldest was appended, by Redis' clock. */
 interface News {
   readonly to: Set<Audience>;
@@ -85,6 +93,9 @@ export class Delivery implements TailListener, Surroundings {
   #pressure: keyof typeof READERS_A_TURN = 'calm';
   /** A window filled anew takes away who was due, not the turn. */
   #isTurnComing = false;
+  /** When the last turn was over, in `performance.now()` milliseconds. */
+  #toldAt = performance.now();
+  readonly #quietMs: number;
   /** What was heard for readers of this process since that round began. */
   #news: News | undefined;
   #farewell: (() => Ending) | undefined;
@@ -107,6 +118,7 @@ export class Delivery implements TailListener, Surroundings {
     this.window = new Window(options);
     this.pageEntries = options.pageEntries;
     this.#log = log;
+    this.#quietMs = options.quietMs ?? QUIET_MS;
     this.#limit = pLimit(options.concurrentReads);
     this.#events = events;
   }
@@ -170,7 +182,14 @@ export class Delivery implements TailListener, Surroundings {
       return;
     }
     this.#isTurnComing = true;
-    setImmediate(this.#tellDue);
+    if (this.#isQuiet()) this.#tellDue();
+    else setImmediate(this.#tellDue);
+  }
+
+  #isQuiet(): boolean {
+    if (performance.now() - this.#toldAt < this.#quietMs) return false;
+    for (const { allSit } of this.#news?.to ?? []) if (!allSit) return false;
+    return true;
   }
 
   #beginRound({ to, oldestAt }: News): void {
@@ -197,6 +216,7 @@ export class Delivery implements TailListener, Surroundings {
       }
       if (hasTold) this.toldTurn(Math.max(0, Date.now() - this.#dueSince));
     } finally {
+      this.#toldAt = performance.now();
       if (this.#news !== undefined) this.#pressure = 'busy';
       this.#goOn();
     }

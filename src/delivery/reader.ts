@@ -309,10 +309,7 @@ export class Reader {
     const seat = this.#ownSeat;
     const { wire, isFull } = this.#sink;
     if (seat === undefined || wire === undefined || isFull || this.#isAhead) return;
-    seat.position = this.#position;
-    seat.id = this.#cursor;
-    seat.encoding = wire.encoding;
-    seat.out = wire.out;
+    seat.audience.sit(seat, wire, { position: this.#position, id: this.#cursor });
   }
 
   /** From now on it is told by itself. */
@@ -322,7 +319,7 @@ export class Reader {
     this.#toldAt = this.toldAt;
     this.#position = seat.position;
     this.#cursor = seat.id;
-    seat.out = undefined;
+    seat.audience.stand(seat);
   }
 
   /** Stands after `id`, wherever in the window (or before, or after it) that is. */
