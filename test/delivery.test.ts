@@ -135,12 +135,13 @@ test('a reader that takes nothing is not written to, falls behind, and costs no 
 test('a stream isn’t ended for want of a confirmation that Redis may have lost, until its client had the time for another', async () => {
   const endings: Ending[] = [];
   const reader = {
+    toldAt: 0,
     get ended() {
       return endings[0] && { by: endings[0] };
     },
     end: (ending: Ending) => void endings.push(ending),
   } as unknown as Reader;
-  const sink = { isFull: false, toldAt: 0, notice: () => {}, pad: () => {} };
+  const sink = { isFull: false, notice: () => {}, pad: () => {} };
   const askedAt: number[] = [];
   const answers = [true, 'away', 'away', false, true, true, 'away', false, false] as const;
   const isConfirmed = async () => {

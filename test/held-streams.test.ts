@@ -188,6 +188,8 @@ test('a stream that says nothing for longer than idle connections are kept isnâ€
   const server = createServer({ keepAliveTimeout }, (req, res) => {
     const { socket } = req;
     res.writeHead(200).flushHeaders();
+    // It is for whoever attends its server to hold.
+    expect(new OpenConnections().hold(res)).toBe(false);
     expect(connections.hold(res)).toBe(true);
     setTimeout(() => socket.write('5\r\nat la\r\n'), 40 * keepAliveTimeout);
   });

@@ -1,5 +1,6 @@
-import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises';
-import { beforeEach, describe, expect, test } from 'vitest';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import fc from 'fast-check';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { type StreamId, ZERO_ID } from '../src/chat/ids.ts';
 import type { RoomKey } from '../src/chat/rooms.ts';
 import type { Delivery } from '../src/delivery/delivery.ts';
@@ -22,8 +23,20 @@ interface Listener {
 
 const inEvents: Encoding = (frames) => Buffer.concat(frames.map(({ sse }) => sse));
 
-/** Whether those who listen may be told past their sinks. */
+/** Whether those who listen may be told past their sinks, where nothing else is said. */
 let isWired = false;
+
+/** No time passes by itself, so that what is said waits for its turn. */
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ['performance'] });
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+function pass(ms: number): void {
+  vi.advanceTimersByTime(ms);
+}
 
 const id = (text: string) => text as StreamId;
 
@@ -56,6 +69,8 @@ interface Ears {
   /** The cursor to go on from. */
   readonly after?: string;
   readonly session?: string;
+  readonly isWired?: boolean;
+  readonly encoding?: Encoding;
   /** Whether the first bytes fill it. */
   readonly fills?: boolean;
   readonly isAllowed?: () => Promise<Permission>;
@@ -65,7 +80,15 @@ interface Ears {
 async function listen(
   delivery: Delivery,
   rooms: string | readonly string[],
-  { after, session, fills = false, isAllowed = async () => true, onEnd = () => {} }: Ears = {},
+  {
+    after,
+    session,
+    isWired: canBePassed = isWired,
+    encoding = inEvents,
+    fills = false,
+    isAllowed = async () => true,
+    onEnd = () => {},
+  }: Ears = {},
 ): Promise<Listener> {
   const told: string[] = [];
   const sink = {
@@ -77,10 +100,10 @@ async function listen(
     tell: (run: Run) => {
       if (!sink.write(run.as(inEvents))) sink.filled();
     },
-    wire: isWired
+    wire: canBePassed
       ? {
           out: { write: (bytes: Buffer) => sink.write(bytes) },
-          encoding: inEvents,
+          encoding,
           filled: () => sink.filled(),
         }
       : undefined,
@@ -480,7 +503,7 @@ describe.each([
     const { reader, sink } = await listen(delivery, 'a');
     sink.fills = true;
     const before = reader.toldAt;
-    await pause(20);
+    pass(20);
     delivery.heard([said('2-0', 'b', '1-0')]);
     await nextTurn();
     expect(reader.toldAt).toBe(before);
@@ -491,29 +514,176 @@ describe.each([
 });
 
 test('where it was quiet who sits is told at once, and with whom there is somebody who doesn’t in a turn', async () => {
+  const delivery = newDelivery();
   isWired = true;
-  const delivery = newDelivery({}, { quietMs: 200 });
   const [first, last] = await crowdOf(delivery, 'a');
   const say = (n: number) => delivery.heard([said(`${n}-0`, 'a', `${n - 1}-0`)]);
-  await pause(210);
+  pass(50);
   say(2);
   expect([first.told, last.told]).toEqual([['2-0'], []]);
+  expect([first.reader.cursor, last.reader.cursor]).toEqual(['e.2-0', 'e.1-0']);
   await nextTurn();
   expect([first.told, last.told]).toEqual([['2-0'], ['2-0']]);
-  // Not quiet yet.
+  pass(49);
   say(3);
   expect(first.told).toEqual(['2-0']);
   for (let turn = 0; turn < 2; turn++) await nextTurn();
   expect(last.told).toEqual(['2-0', '3-0']);
   isWired = false;
   const alone = await listen(delivery, 'a');
-  await pause(210);
+  pass(50);
   say(4);
   expect(first.told).toEqual(['2-0', '3-0']);
   for (let turn = 0; turn < 2; turn++) await nextTurn();
   expect([first.told, alone.told]).toEqual([['2-0', '3-0', '4-0'], ['4-0']]);
   for (const { reader } of [alone, last]) reader.end();
-  await pause(210);
+  pass(50);
   say(5);
   expect(first.told).toEqual(['2-0', '3-0', '4-0', '5-0']);
+});
+
+test('a session that ends in the batch that is told at once is left before its news', async () => {
+  const delivery = newDelivery();
+  isWired = true;
+  let left: unknown;
+  const { told } = await listen(delivery, 'a', {
+    session: 's',
+    onEnd: (ending, cursor) => {
+      left = [ending?.code, cursor];
+    },
+  });
+  const other = await listen(delivery, 'a');
+  pass(50);
+  const over: JournalEntry = { ...said('3-0', 'a', '2-0'), kind: 'session-end', to: 'session:s' };
+  delivery.heard([said('2-0', 'a', '1-0'), over]);
+  expect([left, told, other.told, other.reader.cursor]).toEqual([
+    ['session_ended', 'e.1-0'],
+    [],
+    ['2-0'],
+    'e.3-0',
+  ]);
+});
+
+test('who is ended after its audience told it is left after that', async () => {
+  const delivery = newDelivery();
+  isWired = true;
+  let left: string | undefined;
+  const { reader } = await listen(delivery, 'a', { onEnd: (_, cursor) => (left = cursor) });
+  await crowdOf(delivery, 'a');
+  delivery.heard([said('2-0', 'a', '1-0')]);
+  await nextTurn();
+  reader.end();
+  expect(left).toBe('e.2-0');
+});
+
+test('what was found out for some is told though telling of one that fails fails as well', async () => {
+  const delivery = newDelivery({}, {}, () => {
+    throw new Error('nobody to tell of it');
+  });
+  isWired = true;
+  const first = await listen(delivery, 'a');
+  await listen(delivery, 'a', {
+    encoding: () => {
+      throw new Error('no');
+    },
+  });
+  pass(50);
+  expect(() => delivery.heard([said('2-0', 'a', '1-0')])).toThrow('nobody to tell of it');
+  expect(first.told).toEqual(['2-0']);
+});
+
+test('one whom reading fails has nobody told what was read for somebody who stands elsewhere', async () => {
+  const failures: unknown[] = [];
+  const delivery = newDelivery({}, {}, (error) => failures.push(error));
+  isWired = true;
+  const all: Listener[] = [];
+  for (let i = 0; i < CROWD; i++) all.push(await listen(delivery, 'a'));
+  // Some are told two with one write, so that they stand further on than the others.
+  for (const n of [2, 3]) {
+    delivery.heard([said(`${n}-0`, 'a', `${n - 1}-0`)]);
+    await nextTurn();
+  }
+  delivery.heard([said('4-0', 'a', '3-0')]);
+  // Of those one stays, and takes the place of the first.
+  for (const { reader } of [...all.slice(513), ...all.slice(0, 1)]) reader.end();
+  const read = delivery.window.read.bind(delivery.window);
+  const reading = vi.spyOn(delivery.window, 'read');
+  reading.mockImplementation((...place) => {
+    if (reading.mock.calls.length === 2) throw new Error('no');
+    return read(...place);
+  });
+  for (let turn = 0; turn < 6; turn++) await nextTurn();
+  expect(failures).toHaveLength(1);
+  const living = all.filter(({ reader }) => reader.ended === undefined);
+  expect(living).toHaveLength(511);
+  for (const { told } of living) expect(told).toEqual(['2-0', '3-0', '4-0']);
+});
+
+const comings = fc.record({
+  do: fc.constant('come' as const),
+  rooms: fc.constantFrom(['a'], ['b'], ['a', 'b']),
+  isWired: fc.boolean(),
+});
+const changes = fc.record({ do: fc.constantFrom('end', 'fill', 'drain'), who: fc.nat() });
+const rest = fc.oneof(
+  fc.record({ do: fc.constant('say' as const), room: fc.constantFrom('a', 'b', 'nobody’s') }),
+  fc.record({ do: fc.constantFrom('turn', 'quiet', 'refill') }),
+);
+
+test('whatever happens, each reader is told what is said in its rooms, once and in order, and its cursor tells no more', async () => {
+  const steps = fc.array(fc.oneof(comings, changes, { arbitrary: rest, weight: 3 }), { maxLength: 50 });
+  await fc.assert(
+    fc.asyncProperty(steps, async (steps) => {
+      const delivery = newDelivery();
+      const said_: JournalEntry[] = [];
+      const end = () => `${said_.length + 1}-0`;
+      const all: (Listener & { rooms: readonly string[]; from: number; to?: number })[] = [];
+      const come = async (rooms: readonly string[], wired: boolean) => {
+        const from = said_.length;
+        all.push({ ...(await listen(delivery, rooms, { isWired: wired })), rooms, from });
+      };
+      const meantFor = (rooms: readonly string[], from: number, to?: number) =>
+        said_
+          .slice(from, to)
+          .filter((entry) => rooms.includes(entry.to.slice('room:main/'.length)))
+          .map((entry) => entry.id);
+      for (let i = 0; i < 520; i++) await come(['a'], true);
+      const take = ({ sink, reader }: Listener) => {
+        sink.fills = false;
+        sink.isFull = false;
+        reader.advance();
+      };
+      for (const step of steps) {
+        if (step.do === 'come') await come(step.rooms, step.isWired);
+        if (step.do === 'say') {
+          said_.push(said(`${said_.length + 2}-0`, step.room, end()));
+          delivery.heard(said_.slice(-1));
+        }
+        if (step.do === 'turn') await nextTurn();
+        if (step.do === 'quiet') pass(60);
+        if (step.do === 'refill')
+          delivery.refilled({ epoch: 'e', start: id('1-0'), last: id(end()), entries: said_ }, 'outrun');
+        if ('who' in step) {
+          const one = all[step.who % all.length] as (typeof all)[number];
+          if (step.do === 'fill') one.sink.fills = true;
+          if (step.do === 'drain') take(one);
+          if (step.do === 'end' && one.to === undefined) {
+            one.reader.end();
+            one.to = said_.length;
+          }
+        }
+        for (const { rooms, from, reader, told } of all.slice(-40)) {
+          const at = Number(reader.cursor.slice('e.'.length, -'-0'.length)) - 1;
+          expect(told).toEqual(meantFor(rooms, from, Math.max(at, from)));
+        }
+      }
+      for (const one of all) if (one.to === undefined) take(one);
+      for (let turn = 0; turn < 6; turn++) await nextTurn();
+      for (const { rooms, from, to, told } of all) {
+        const meant = meantFor(rooms, from, to);
+        expect(told).toEqual(to === undefined ? meant : meant.slice(0, told.length));
+      }
+    }),
+    { numRuns: 60 },
+  );
 });

@@ -2,21 +2,21 @@ import { type StreamId, ZERO_ID } from '../chat/ids.ts';
 import type { RoomKey } from '../chat/rooms.ts';
 import type { Address } from '../log/keys.ts';
 import type { Place, Reader, Surroundings } from './reader.ts';
-import type { Encoding, Run } from './run.ts';
+import { type Encoding, RUN_BYTES, type Run } from './run.ts';
 import type { Read } from './window.ts';
-
-/** About how much is told at once past a sink. */
-export const RUN_BYTES = 64 * 1024;
 
 interface Out {
   write(bytes: Buffer): boolean;
 }
 
-/** The way past a sink that does nothing with what it is told but encode and write it. */
+/**
+ * The way past a sink that does nothing with what it is told but encode and write it, nor with being level. As soon as its socket is
+ * full, of whatever, the sink must call `reader.slowed()`.
+ */
 export interface Wire {
   readonly out: Out;
   readonly encoding: Encoding;
-  /** `out.write` has answered false. */
+  /** `out.write` has answered false, after it was told past the sink. */
   filled(): void;
 }
 
@@ -25,21 +25,24 @@ export interface Seat {
   readonly audience: Audience;
   readonly reader: Reader;
   index: number;
-  /** Where its runs are written to, past reader and sink; undefined while the reader is told by itself. */
+  /** While the reader sits: where its runs are written to, past it and its sink, in which form, … */
   out: Out | undefined;
-  encoding: Encoding | undefined;
-  /** Meanwhile it stands here. */
+  encoding: Encoding;
+  /** … and the place that it has reached, whatever the reader itself still says. */
   position: number;
   id: StreamId;
 }
 
-/** What a reader is to be told: by bytes that are written out, or by itself. */
+/** What a reader is to be told: written out, or by itself. */
 export interface Told {
   readonly reader: Reader;
   readonly run: Run;
   readonly out: Out | undefined;
-  readonly bytes: Buffer | undefined;
+  readonly bytes: Buffer;
 }
+
+const NOTHING: Encoding = () => NO_BYTES;
+const NO_BYTES = Buffer.alloc(0);
 
 /**
  * Those who read one room in this process. Most read no other, have been told all there was, and have a wire: these sit, and are told
@@ -50,7 +53,7 @@ export class Audience {
   readonly address: Address;
   /** This room alone: one list for all who read no other. */
   readonly rooms: readonly RoomKey[];
-  /** When those who sit were last told anything, in whole `performance.now()` milliseconds. */
+  /** When any of those who sit was last told anything, in whole `performance.now()` milliseconds. */
   toldAt = 0;
   readonly #seats: Seat[] = [];
   /** Of the round under way: so many of the first are to hear its news, and so many of these have. Whoever comes meanwhile isn't. */
@@ -83,7 +86,7 @@ export class Audience {
       reader,
       index: this.#seats.length,
       out: undefined,
-      encoding: undefined,
+      encoding: NOTHING,
       position: 0,
       id: ZERO_ID,
     };
@@ -146,7 +149,7 @@ export class Audience {
       const seat = this.#seats[this.#heard++] as Seat;
       const { reader, out, encoding } = seat;
       try {
-        if (out !== undefined && encoding !== undefined) {
+        if (out !== undefined) {
           // Nothing up to there was for it.
           if (seat.position < level.position) {
             seat.position = level.position;
@@ -154,22 +157,22 @@ export class Audience {
           }
           if (seat.position === window.position) continue;
           if (seat.position !== from) {
-            from = seat.position;
             read = this.#readAll(seat, around);
+            from = seat.position;
           }
           if (read !== undefined) {
             const { run, position } = read;
-            const bytes = run.as(encoding);
+            if (run.frames.length > 0) {
+              told.push({ reader, run, out, bytes: run.as(encoding) });
+              hasTold = true;
+            }
             seat.position = position;
             seat.id = run.end;
-            if (run.frames.length === 0) continue;
-            told.push({ reader, run, out, bytes });
-            hasTold = true;
             continue;
           }
         }
         const run = reader.hear();
-        if (run !== undefined) told.push({ reader, run, out: undefined, bytes: undefined });
+        if (run !== undefined) told.push({ reader, run, out: undefined, bytes: NO_BYTES });
       } catch (error) {
         around.failed(error, reader);
       }

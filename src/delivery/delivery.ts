@@ -30,8 +30,6 @@ interface DeliveryOptions {
   readonly pageEntries: number;
   /** Log reads under way at once: with `pageEntries` this bounds what catching up may hold in memory. */
   readonly concurrentReads: number;
-  /** After so long without news it is told at once, where all whom it is for sit. */
-  readonly quietMs?: number;
 }
 
 interface DeliveryEvents {
@@ -63,8 +61,9 @@ const READERS_A_TURN = { calm: 512, busy: 256 };
 const READERS_A_BURST = 64;
 
 /**
- * Nothing gathers where it was quiet for so long, so that the turn needn't be waited for, and the poster is answered after the
- * first readers. Polls wait for it: each that is answered comes back, and would for what follows alone.
+ * Where nobody was told anything for so long nothing is likely to gather, so that the first turn needn't be waited for. The poster may
+ * be answered after it. Polls wait: each that is answered comes back, and would for what follows alone; whoever else doesn't sit
+ * has the others of its room wait as well.
  */
 const QUIET_MS = 50;
 
@@ -93,9 +92,8 @@ export class Delivery implements TailListener, Surroundings {
   #pressure: keyof typeof READERS_A_TURN = 'calm';
   /** A window filled anew takes away who was due, not the turn. */
   #isTurnComing = false;
-  /** When the last turn was over, in `performance.now()` milliseconds. */
-  #toldAt = performance.now();
-  readonly #quietMs: number;
+  /** In `performance.now()` milliseconds. */
+  #turnEndedAt = performance.now();
   /** What was heard for readers of this process since that round began. */
   #news: News | undefined;
   #farewell: (() => Ending) | undefined;
@@ -118,7 +116,6 @@ export class Delivery implements TailListener, Surroundings {
     this.window = new Window(options);
     this.pageEntries = options.pageEntries;
     this.#log = log;
-    this.#quietMs = options.quietMs ?? QUIET_MS;
     this.#limit = pLimit(options.concurrentReads);
     this.#events = events;
   }
@@ -165,7 +162,10 @@ export class Delivery implements TailListener, Surroundings {
       this.#news ??= { to: new Set(), after, oldestAt: idTime(entry.id) };
       this.#news.to.add(audience);
     }
-    this.#goOn();
+    if (this.#news !== undefined && this.#isUrgent(this.#news)) {
+      this.#level = this.#news.after;
+      this.#tellDue();
+    } else this.#goOn();
   }
 
   get #end(): Place {
@@ -182,13 +182,13 @@ export class Delivery implements TailListener, Surroundings {
       return;
     }
     this.#isTurnComing = true;
-    if (this.#isQuiet()) this.#tellDue();
-    else setImmediate(this.#tellDue);
+    setImmediate(this.#tellDue);
   }
 
-  #isQuiet(): boolean {
-    if (performance.now() - this.#toldAt < this.#quietMs) return false;
-    for (const { allSit } of this.#news?.to ?? []) if (!allSit) return false;
+  /** Whether what was heard needn't wait for a turn. */
+  #isUrgent({ to }: News): boolean {
+    if (this.#isTurnComing || performance.now() - this.#turnEndedAt < QUIET_MS) return false;
+    for (const { allSit } of to) if (!allSit) return false;
     return true;
   }
 
@@ -210,13 +210,17 @@ export class Delivery implements TailListener, Surroundings {
     try {
       while (left > 0 && this.#due.length > 0) {
         const burst: Told[] = [];
-        left -= this.#hear(Math.min(left, READERS_A_BURST), burst);
-        for (const told of burst) this.#tell(told);
-        hasTold ||= burst.length > 0;
+        try {
+          left -= this.#hear(Math.min(left, READERS_A_BURST), burst);
+        } finally {
+          // What was found out counts as told.
+          for (const told of burst) this.#tell(told);
+          hasTold ||= burst.length > 0;
+        }
       }
       if (hasTold) this.toldTurn(Math.max(0, Date.now() - this.#dueSince));
     } finally {
-      this.#toldAt = performance.now();
+      this.#turnEndedAt = performance.now();
       if (this.#news !== undefined) this.#pressure = 'busy';
       this.#goOn();
     }
@@ -234,10 +238,7 @@ export class Delivery implements TailListener, Surroundings {
 
   #tell({ reader, run, out, bytes }: Told): void {
     try {
-      if (out === undefined || bytes === undefined) {
-        reader.take(run);
-        return;
-      }
+      if (out === undefined) return reader.take(run);
       this.counts.events += run.frames.length;
       this.counts.runs++;
       if (!out.write(bytes)) reader.filled();

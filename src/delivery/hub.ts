@@ -6,7 +6,7 @@ import type { Reader } from './reader.ts';
 /** Who in this process reads which address. */
 export class Hub {
   readonly #audiences = new Map<Address, Audience>();
-  /** At the other addresses: most, a session's or a user's, have one reader, which needs no set. */
+  /** At all other addresses: most, a session's or a user's, have one reader, which needs no set. */
   readonly #readers = new Map<Address, Reader | Set<Reader>>();
   readonly #everyone = new Set<Reader>();
 
@@ -28,7 +28,7 @@ export class Hub {
     });
   }
 
-  /** Has a reader hear what is said to another address. */
+  /** Has a reader hear what is said to an address that isn't a room's. */
   listen(reader: Reader, address: Address): void {
     const here = this.#readers.get(address);
     if (here === undefined) this.#readers.set(address, reader);
@@ -56,13 +56,14 @@ export class Hub {
     return this.#audiences.get(address);
   }
 
-  /** Who listens at any other address. */
+  /** Who listens at an address that isn't a room's. */
   at(address: Address): Iterable<Reader> {
     const here = this.#readers.get(address);
     if (here === undefined) return [];
     return here instanceof Set ? here : [here];
   }
 
+  /** Whether nobody listens at an address that isn't a room's. */
   isEmpty(address: Address): boolean {
     return !this.#readers.has(address);
   }

@@ -31,7 +31,7 @@ export interface Sink {
   /** About how much it takes at once. */
   readonly maxBytes: number;
   readonly isFull: boolean;
-  /** Where it may be passed by; asked when the reader has been told all there is. */
+  /** Where it may be passed by while its reader is level; asked when it becomes so. */
   readonly wire?: Wire | undefined;
   tell(run: Run, reader: Reader): void;
   /** The reader has been told all there is. */
@@ -87,12 +87,15 @@ const RETRY_MS = 250;
  * else from the room logs; `advance` goes on until the sink is full or all has been told.
  *
  * A reader that is level need not be touched by what isn't for its rooms: everything up to where all are level counts as
- * told. Where it can it then sits down, and its audience tells it. It ends by `end`, once, whoever calls it: a signal and listener of its own would cost each of thousands 1 KB.
+ * told. Where it can it then sits down, and its audience tells it. It ends by `end`, once, whoever calls it: a signal and
+ * listener of its own would cost each of thousands 1 KB.
  */
 export class Reader {
   readonly #around: Surroundings;
   readonly #rooms: readonly RoomKey[];
   readonly #seats: readonly Seat[];
+  /** The only one, if it reads no other room. */
+  readonly #ownSeat: Seat | undefined;
   /** Others at which it listens. */
   readonly #addresses: Address[];
   readonly #sink: Sink;
@@ -113,16 +116,12 @@ export class Reader {
   constructor(around: Surroundings, { rooms, addresses, sink, isAllowed }: ReaderOptions) {
     this.#around = around;
     this.#seats = around.hub.enter(this, rooms);
+    this.#ownSeat = this.#seats.length === 1 ? this.#seats[0] : undefined;
     this.#rooms = this.#ownSeat?.audience.rooms ?? rooms;
     this.#addresses = [];
     this.#sink = sink;
     this.#isAllowed = isAllowed;
     for (const address of addresses) this.listenTo(address);
-  }
-
-  /** Its seat if it reads no other room. */
-  get #ownSeat(): Seat | undefined {
-    return this.#seats.length === 1 ? this.#seats[0] : undefined;
   }
 
   /** Whether it has been told all there was in its last turn. */
@@ -144,13 +143,13 @@ export class Reader {
     return this.#sink.isFull;
   }
 
-  /** When it was last told anything, in whole `performance.now()` milliseconds. */
+  /** When it was last told anything, or a round later, in whole `performance.now()` milliseconds. */
   get toldAt(): number {
     const seat = this.#ownSeat;
     return seat?.out === undefined ? this.#toldAt : Math.max(this.#toldAt, seat.audience.toldAt);
   }
 
-  /** Its socket has just become full. */
+  /** Its socket has just become full: from now on its sink alone knows when it may be told more. */
   slowed(): void {
     this.#around.counts.slow++;
     this.#standUp();
@@ -282,6 +281,7 @@ export class Reader {
     if (this.#ended) return;
     this.#ended = { by: ending };
     if (this.#hasBegun) this.#around.counts.ended[this.#sink.carrier][ending?.code ?? 'left']++;
+    this.#standUp();
     this.#around.hub.leave(this, this.#seats, this.#addresses);
     this.#sink.end(ending);
   }

@@ -1,6 +1,9 @@
 import type { StreamId } from '../chat/ids.ts';
 import type { Frame } from './frame.ts';
 
+/** About how much a reader of a carrier that stays open is told at once. */
+export const RUN_BYTES = 64 * 1024;
+
 /** How a carrier turns events into the bytes that it sends at once. */
 export type Encoding = (frames: readonly Frame[]) => Buffer;
 

@@ -87,6 +87,8 @@ export class OpenConnections {
     const socket: Attended | null = res.socket;
     // One that isn't kept alive would be ended with its response.
     if (!socket || !shouldKeepAlive || this.#isLeaving || socket[STATE] !== res) return false;
+    // Another server's, which somebody else attends.
+    if (!this.#attended.has(socket)) return false;
     socket[STATE] = 'held';
     // The last chunk would be the stream's end. An own property, so that it can be taken away again.
     socket.write = (_chunk: unknown, encoding?: unknown, done?: unknown) => {
@@ -112,7 +114,10 @@ export class OpenConnections {
   #opened(socket: Attended): void {
     socket[STATE] = 'new';
     this.#attended.add(socket);
-    socket.once('close', () => this.#attended.delete(socket));
+    socket.once('close', () => {
+      socket[STATE] = undefined;
+      this.#attended.delete(socket);
+    });
   }
 
   #accepted(socket: Socket): void {

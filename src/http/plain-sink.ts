@@ -1,8 +1,7 @@
 import type { Response } from 'express';
-import { RUN_BYTES } from '../delivery/audience.ts';
 import type { Frame } from '../delivery/frame.ts';
 import type { Ending, Reader } from '../delivery/reader.ts';
-import type { Run } from '../delivery/run.ts';
+import { RUN_BYTES, type Run } from '../delivery/run.ts';
 import type { LastingSink } from './lasting.ts';
 import { Outlet } from './outlet.ts';
 import type { EntryPrinter } from './plain-entries.ts';

@@ -1,10 +1,9 @@
 import type { Duplex } from 'node:stream';
 import { WebSocket } from 'ws';
 import type { EndingCode } from '../chat/entries.ts';
-import { RUN_BYTES } from '../delivery/audience.ts';
 import type { Frame } from '../delivery/frame.ts';
 import type { Ending, Reader } from '../delivery/reader.ts';
-import type { Encoding, Run } from '../delivery/run.ts';
+import { type Encoding, RUN_BYTES, type Run } from '../delivery/run.ts';
 import type { LastingSink } from './lasting.ts';
 import { Outlet } from './outlet.ts';
 import { byeFrame, FLUSH_BYE_MS } from './stream-sink.ts';

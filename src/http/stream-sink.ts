@@ -1,11 +1,11 @@
 import type { Socket } from 'node:net';
 import type { Response } from 'express';
 import type { ByeNotice } from '../chat/entries.ts';
-import { RUN_BYTES, type Wire } from '../delivery/audience.ts';
+import type { Wire } from '../delivery/audience.ts';
 import type { CarrierName } from '../delivery/counts.ts';
 import { Frame } from '../delivery/frame.ts';
 import type { Ending, Reader } from '../delivery/reader.ts';
-import type { Encoding, Run } from '../delivery/run.ts';
+import { type Encoding, RUN_BYTES, type Run } from '../delivery/run.ts';
 import type { LastingSink } from './lasting.ts';
 import type { OpenConnections } from './open-connections.ts';
 import { Outlet } from './outlet.ts';

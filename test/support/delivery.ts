@@ -3,17 +3,17 @@ import { DEFAULTS } from '../../src/config.ts';
 import { Delivery } from '../../src/delivery/delivery.ts';
 import type { LogReader } from '../../src/log/read.ts';
 
-/** A delivery whose window begins, and ends, after `1-0` of the history `e`, and that tells nothing before its turn; `log`: what is asked of the room logs. */
+/** A delivery whose window begins, and ends, after `1-0` of the history `e`; `log`: what is asked of the room logs. */
 export function newDelivery(
   log: Partial<LogReader> = {},
-  options: Partial<typeof DEFAULTS & { quietMs: number }> = {},
+  options: Partial<typeof DEFAULTS> = {},
   failed: (error: unknown) => void = (error) => {
     throw error;
   },
 ): Delivery {
   const delivery = new Delivery(
     log as LogReader,
-    { ...DEFAULTS, quietMs: Number.POSITIVE_INFINITY, ...options },
+    { ...DEFAULTS, ...options },
     {
       refilled: () => {},
       failed,
