@@ -227,7 +227,7 @@ describe('over a Redis of one’s own', () => {
   });
 
   test('a second signal ends all of it at once', async () => {
-    const service = launch(env);
+    const service = launch({ ...env, DRAIN_MS: '60000' });
     const url = await untilAllServe(service);
     await beginPost(url);
     const pids = workersOf(service);
@@ -236,15 +236,16 @@ describe('over a Redis of one’s own', () => {
     await waitFor('what isn’t busy to end', () => pids.filter(isAlive).length === 1);
     expect(service.hasExited).toBe(false);
     expect(await service.kill('SIGTERM')).toBe(1);
-    await waitFor('the end of all', () => !pids.some(isAlive), 2000);
+    await waitFor('the end of all', () => !pids.some(isAlive), 10_000);
   });
 
   describe('workers whose primary is killed end at once', () => {
-    const untilGone = async (pids: readonly number[], withinMs = 2000) => {
+    /** Well before the time is over in which a stop waits, which is a minute here. */
+    const untilGone = async (pids: readonly number[]) => {
       cleanUps.push(async () => {
         for (const pid of pids) if (isAlive(pid)) process.kill(pid, 'SIGKILL');
       });
-      await waitFor('the end of all', () => !pids.some(isAlive), withinMs);
+      await waitFor('the end of all', () => !pids.some(isAlive), 10_000);
     };
 
     test('while they start', async () => {
@@ -253,11 +254,11 @@ describe('over a Redis of one’s own', () => {
       const pids = workersOf(service);
       service.child.kill('SIGKILL');
       // While it loads its code it hears nothing, which takes seconds on a busy machine.
-      await untilGone(pids, 10_000);
+      await untilGone(pids);
     });
 
     test('while they stop', async () => {
-      const service = launch(env);
+      const service = launch({ ...env, DRAIN_MS: '60000' });
       const url = await untilAllServe(service);
       await beginPost(url);
       const pids = workersOf(service);
@@ -283,7 +284,7 @@ describe('over a Redis of one’s own', () => {
       service.child.kill('SIGKILL');
       await once(service.child, 'exit');
       for (const pid of pids) process.kill(pid, 'SIGCONT');
-      await untilGone(pids, 10_000);
+      await untilGone(pids);
     });
   });
 
