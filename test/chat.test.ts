@@ -116,6 +116,7 @@ describe('folded names', () => {
   test.each([
     ['Alice', 'ＡLICE'],
     ['straße', 'STRASSE'],
+    ['STRAẞE', 'STRASSE'],
     ['Σίσυφος', 'ΣΊΣΥΦΟΣ'],
     ['Al\u200bice', 'alice'],
     ['A\u00adlice\ufe0f', 'alice'],
@@ -140,6 +141,10 @@ describe('folded names', () => {
         expect(foldName(folded)).toBe(folded);
       }),
     );
+    for (let point = 0; point <= 0x10ffff; point++) {
+      const folded = foldName(String.fromCodePoint(point));
+      if (foldName(folded) !== folded) expect.fail(`U+${point.toString(16)}`);
+    }
   });
 });
 

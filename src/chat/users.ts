@@ -155,12 +155,14 @@ function isAvatar(text: string): boolean {
 
 /**
  * The form in which names are compared: NFKC, case folded, without characters that can't be seen.
- * Upper-casing first folds what lower-casing alone keeps apart (ß and ss, σ and ς).
+ * Upper-casing first folds what lower-casing alone keeps apart (ß and ss, σ and ς), and lower-casing before that what upper-casing
+ * would leave as it is (ẞ).
  */
 export function foldName(name: string): string {
   return name
     .normalize('NFKC')
     .replace(/\p{Default_Ignorable_Code_Point}/gu, '')
+    .toLowerCase()
     .toUpperCase()
     .toLowerCase()
     .normalize('NFKC')
