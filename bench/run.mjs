@@ -13,7 +13,7 @@
 //
 // rows/ is what is measured; sides/ how each server is started, dialects/ how it is spoken to; load/ the load generator, a process
 // of its own; rig/ processes, Redis, figures, the report.
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -120,6 +120,7 @@ const plots = measuring.plots.length > 0 ? [{ file: 'curves.svg', alt: 'Curves' 
 const text = report(measuring, { command, seconds: (Date.now() - began) / 1000, loads, plots });
 console.log(`\n${text}`);
 if (folder !== undefined) {
+  mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, 'RESULTS.md'), text);
   for (const { file } of plots) writeFileSync(join(folder, file), svgOf(measuring.plots));
 } else
