@@ -576,6 +576,16 @@ test('who is ended after its audience told it is left after that', async () => {
   expect(left).toBe('e.2-0');
 });
 
+test('who is ended before it was told stays where it was, whatever the others are told', async () => {
+  const delivery = newDelivery();
+  const { reader, told } = await listen(delivery, 'a');
+  delivery.heard([said('2-0', 'a', '1-0')]);
+  reader.end();
+  for (let turn = 0; turn < 2; turn++) await nextTurn();
+  delivery.refilled({ epoch: 'e', start: id('2-0'), last: id('2-0'), entries: [] }, 'outrun');
+  expect([told, reader.cursor]).toEqual([[], 'e.1-0']);
+});
+
 test('what was found out for some is told though telling of one that fails fails as well', async () => {
   const delivery = newDelivery({}, {}, () => {
     throw new Error('nobody to tell of it');

@@ -282,6 +282,9 @@ export class Reader {
     this.#ended = { by: ending };
     if (this.#hasBegun) this.#around.counts.ended[this.#sink.carrier][ending?.code ?? 'left']++;
     this.#standUp();
+    // From here on it is told nothing, so that it goes no further with those who are level.
+    if (this.#isLevel) this.#cursor = laterId(this.#cursor, this.#around.level.id);
+    this.#isLevel = false;
     this.#around.hub.leave(this, this.#seats, this.#addresses);
     this.#sink.end(ending);
   }
