@@ -4,6 +4,7 @@ import { startNchan } from '../sides/nchan.mjs';
 import { startPlainExpress } from '../sides/plain-express.mjs';
 import { startSocketIo } from '../sides/socket-io.mjs';
 import { startThroughline } from '../sides/throughline.mjs';
+import { collectedKb } from './heap.mjs';
 import { startLoad } from './load.mjs';
 import { proportionalKb, residentKb, treeOf } from './machine.mjs';
 import { freePort, stop } from './processes.mjs';
@@ -37,11 +38,13 @@ export const YARDSTICKS = { memory: ['bare-express', 'bare-append', 'bare'], aof
 /** Opens a side, logs people in and makes rooms; then phases of the load can be asked for. */
 export async function openSide(
   name,
-  { store, people = 1, rooms = 1, isPolling, textBytes, hasRecovery, workers, metricsPort },
+  { store, people = 1, rooms = 1, isPolling, textBytes, hasRecovery, workers, metricsPort, isInspected },
 ) {
   const redis = await openRedis(store);
   const port = await freePort();
-  const begin = () => START[name]({ port, redisPort: redis.port, hasRecovery, workers, metricsPort });
+  const inspectPort = isInspected ? await freePort() : undefined;
+  const begin = () =>
+    START[name]({ port, redisPort: redis.port, hasRecovery, workers, metricsPort, inspectPort });
   let child = await begin();
   const load = startLoad();
   const redisPids = () => treeOf(redis.pid);
@@ -62,7 +65,9 @@ export async function openSide(
     },
     /** Of the server and its workers, without Redis. */
     residentKb: () => residentKb(treeOf(child.pid)),
-    /** The same, with what several of them share counted once. */
+    /** Of one that `isInspected`: heap and what hangs on it, once V8 has collected. */
+    collectedKb: () => collectedKb(child.pid, inspectPort),
+    /** Resident memory, with what several of them share counted once. */
     proportionalKb: () => proportionalKb(treeOf(child.pid)),
     redisKb: () => residentKb([redis.pid]),
     async close() {
