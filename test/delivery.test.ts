@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { StreamId } from '../src/chat/ids.ts';
 import { DEFAULTS } from '../src/config.ts';
 import { Delivery } from '../src/delivery/delivery.ts';
+import { Heartbeats } from '../src/delivery/heartbeats.ts';
 import { Pulse } from '../src/delivery/pulse.ts';
 import type { Ending, Reader } from '../src/delivery/reader.ts';
 import type { LogReader } from '../src/log/read.ts';
@@ -157,6 +158,7 @@ test('a stream isn’t ended for want of a confirmation that Redis may have lost
     leaseMs,
     maxAgeMs: 60_000,
     byeSpreadMs: 0,
+    heartbeats: new Heartbeats(),
     confirmation: { withinMs: 100, isConfirmed },
   });
   pulse.start(undefined);

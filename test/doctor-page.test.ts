@@ -1,13 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { build } from 'esbuild';
-import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
+import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { DoctorCounts } from '../src/log/doctor-counts.ts';
 import { Keys } from '../src/log/keys.ts';
 import type { RunningServer } from '../src/server.ts';
 import { ChaosProxy } from './proxies/chaos.ts';
 import type { Rule } from './proxies/habits.ts';
+import { launchChromium } from './support/chromium.ts';
 import { startTestRedis, type TestRedis } from './support/redis.ts';
 import { Person, startTestServer, testConfig } from './support/service.ts';
 
@@ -26,10 +27,7 @@ beforeAll(async () => {
   const config = testConfig(redis, { basePath: '/chat' });
   namespace = config.namespace;
   server = await startTestServer(config);
-  browser = await chromium.launch({
-    executablePath: process.env['CHROMIUM'] ?? '/usr/bin/chromium',
-    args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking'],
-  });
+  browser = await launchChromium();
   const built = await build({
     entryPoints: ['src/browser/doctor/main.ts'],
     bundle: true,

@@ -1,10 +1,11 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
+import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { generate } from 'selfsigned';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { RunningServer } from '../src/server.ts';
+import { launchChromium } from './support/chromium.ts';
 import { startTestRedis, type TestRedis } from './support/redis.ts';
 import { startTestServer, testConfig } from './support/service.ts';
 import { waitFor } from './support/wait-for.ts';
@@ -23,14 +24,7 @@ const cleanUps: (() => Promise<unknown>)[] = [];
 beforeAll(async () => {
   redis = await startTestRedis();
   folder = await mkdtemp(join(tmpdir(), 'tl-tabs-'));
-  browser = await chromium.launch({
-    executablePath: process.env['CHROMIUM'] ?? '/usr/bin/chromium',
-    args: [
-      '--no-sandbox',
-      '--disable-gpu',
-      '--disable-background-networking',
-      `--host-resolver-rules=MAP ${HOST} 127.0.0.1`,
-    ],
+  browser = await launchChromium([`--host-resolver-rules=MAP ${HOST} 127.0.0.1`], {
     ignoreDefaultArgs: ['--disable-back-forward-cache'],
   });
 });

@@ -3,13 +3,14 @@ import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Browser, chromium } from 'playwright-core';
+import type { Browser } from 'playwright-core';
 import { generate } from 'selfsigned';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { parseSite } from '../src/chat/sites.ts';
 import { Keys } from '../src/log/keys.ts';
 import { SiteBook } from '../src/log/site-book.ts';
 import type { RunningServer } from '../src/server.ts';
+import { launchChromium } from './support/chromium.ts';
 import { KEY, said, sign } from './support/claims.ts';
 import { startTestRedis, type TestRedis } from './support/redis.ts';
 import { startTestServer, testConfig } from './support/service.ts';
@@ -45,10 +46,7 @@ beforeAll(async () => {
     parseSite({ site: 'shop', origins: [origin], claimKeys }),
   );
   server = await startTestServer(config);
-  browser = await chromium.launch({
-    executablePath: process.env['CHROMIUM'] ?? '/usr/bin/chromium',
-    args: ['--no-sandbox', '--disable-gpu', '--test-third-party-cookie-phaseout'],
-  });
+  browser = await launchChromium(['--test-third-party-cookie-phaseout']);
 });
 afterAll(async () => {
   await browser?.close();

@@ -1,6 +1,6 @@
 import { createServer } from 'node:net';
 import { build } from 'esbuild';
-import { type Browser, type BrowserContext, chromium, type Frame, type Page } from 'playwright-core';
+import type { Browser, BrowserContext, Frame, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { endOfClaims } from '../src/browser/embed/claims.ts';
 import { isLight } from '../src/browser/embed/colour.ts';
@@ -13,6 +13,7 @@ import { parseSite } from '../src/chat/sites.ts';
 import { Keys } from '../src/log/keys.ts';
 import { SiteBook } from '../src/log/site-book.ts';
 import type { RunningServer } from '../src/server.ts';
+import { launchChromium } from './support/chromium.ts';
 import { KEY, nowS, said, sign } from './support/claims.ts';
 import { type Front, openFront } from './support/embed-front.ts';
 import { type HostSite, openHostSite } from './support/host-site.ts';
@@ -22,8 +23,6 @@ import { Person, startTestServer, testConfig } from './support/service.ts';
 import { waitFor } from './support/wait-for.ts';
 
 vi.setConfig({ testTimeout: 90_000, hookTimeout: 60_000 });
-
-const ARGS = ['--no-sandbox', '--disable-gpu', '--disable-background-networking'];
 
 let redis: TestRedis;
 let server: RunningServer;
@@ -61,12 +60,8 @@ beforeAll(async () => {
     });
     files.set(`${name}.js`, built.outputFiles[0]?.text as string);
   }
-  const executablePath = process.env['CHROMIUM'] ?? '/usr/bin/chromium';
-  browser = await chromium.launch({ executablePath, args: ARGS });
-  strict = await chromium.launch({
-    executablePath,
-    args: [...ARGS, '--test-third-party-cookie-phaseout'],
-  });
+  browser = await launchChromium();
+  strict = await launchChromium(['--test-third-party-cookie-phaseout']);
 });
 beforeEach(async () => {
   front = await openFront(server.url, files);
@@ -696,11 +691,7 @@ describe('the widget', () => {
   });
 
   test('works in a page that comes back from the back/forward cache', async () => {
-    const keeping = await chromium.launch({
-      executablePath: process.env['CHROMIUM'] ?? '/usr/bin/chromium',
-      args: ARGS,
-      ignoreDefaultArgs: ['--disable-back-forward-cache'],
-    });
+    const keeping = await launchChromium([], { ignoreDefaultArgs: ['--disable-back-forward-cache'] });
     try {
       putPage('/', { head: scriptOf({ claims: claimsOf('u16', 'Ada') }) });
       putPage('/next', {});

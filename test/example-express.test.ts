@@ -4,8 +4,9 @@ import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Browser, chromium, type Frame, type Page } from 'playwright-core';
+import type { Browser, Frame, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { launchChromium } from './support/chromium.ts';
 import { waitFor } from './support/wait-for.ts';
 
 // What the application answers is tested by the suite of its own, examples/express/test, which is run beside these.
@@ -34,8 +35,7 @@ beforeAll(async () => {
     said += bytes;
   });
   url = await waitFor('the workshop', () => /The workshop is at (\S+)\//.exec(said)?.[1], 20_000);
-  const executablePath = process.env['CHROMIUM'] ?? '/usr/bin/chromium';
-  browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-gpu'] });
+  browser = await launchChromium();
 });
 afterAll(async () => {
   await browser?.close();

@@ -7,9 +7,10 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { type Browser, type BrowserContext, chromium, type Frame, type Page } from 'playwright-core';
+import type { Browser, BrowserContext, Frame, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { findProgram } from './proxies/programs.ts';
+import { launchChromium } from './support/chromium.ts';
 import { PhpSite } from './support/php-site.ts';
 import { ServiceProcess } from './support/service-process.ts';
 import { waitFor } from './support/wait-for.ts';
@@ -40,8 +41,7 @@ describe.skipIf(isMissing)('a shop in plain PHP', () => {
     service = new ServiceProcess([], { DATA_DIR: folder, PORT: '0', LOG_LEVEL: 'info' });
     const url = await service.url();
     shop = await PhpSite.start(url, folder);
-    const executablePath = process.env['CHROMIUM'] ?? '/usr/bin/chromium';
-    browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-gpu'] });
+    browser = await launchChromium();
   });
   afterAll(async () => {
     await browser?.close();

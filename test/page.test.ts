@@ -1,11 +1,12 @@
 import axe from 'axe-core';
 import { build } from 'esbuild';
-import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
+import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { ar } from '../src/browser/page/strings/ar.ts';
 import { de } from '../src/browser/page/strings/de.ts';
 import type { Config } from '../src/config.ts';
 import type { RunningServer } from '../src/server.ts';
+import { launchChromium } from './support/chromium.ts';
 import { openLine } from './support/line.ts';
 import { startTestRedis, type TestRedis } from './support/redis.ts';
 import { Person, startTestServer, testConfig } from './support/service.ts';
@@ -26,10 +27,7 @@ const contexts: BrowserContext[] = [];
 beforeAll(async () => {
   redis = await startTestRedis();
   server = await startTestServer(testConfig(redis));
-  browser = await chromium.launch({
-    executablePath: process.env['CHROMIUM'] ?? '/usr/bin/chromium',
-    args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking'],
-  });
+  browser = await launchChromium();
   for (const [name, entry] of [
     ['page.js', 'main.ts'],
     ['links.js', 'links.ts'],

@@ -5,11 +5,11 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { chromium } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Config } from '../src/config.ts';
 import type { RunningServer } from '../src/server.ts';
 import { findProgram } from './proxies/programs.ts';
+import { launchChromium } from './support/chromium.ts';
 import { LiveFrame, PlainVisitor, textsOf } from './support/plain.ts';
 import { startTestRedis, type TestRedis } from './support/redis.ts';
 import { Person, startTestServer, testConfig } from './support/service.ts';
@@ -190,17 +190,11 @@ const NASTY = [
 describe('in Chromium without JavaScript', () => {
   // A page whose frame is held is never loaded whole.
   const AT_ONCE = { waitUntil: 'domcontentloaded' } as const;
-  const launch = () =>
-    chromium.launch({
-      executablePath: process.env['CHROMIUM'] ?? '/usr/bin/chromium',
-      args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking'],
-    });
-
   test(
     'two people chat: what the other says appears in the frame by itself, newest in view',
     () =>
       withServer({ basePath: '/chat', heartbeatMs: 1000, confirmMs: 1500 }, async ({ url }) => {
-        const browser = await launch();
+        const browser = await launchChromium();
         const way = await cuttableWay(url);
         try {
           const context = await browser.newContext({ javaScriptEnabled: false });
@@ -252,7 +246,7 @@ describe('in Chromium without JavaScript', () => {
     'names, titles and texts stand there as they were typed, whatever they look like',
     () =>
       withServer({}, async ({ url }) => {
-        const browser = await launch();
+        const browser = await launchChromium();
         try {
           const page = await (await browser.newContext({ javaScriptEnabled: false })).newPage();
           await page.goto(`${url}/plain/lobby`);

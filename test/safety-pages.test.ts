@@ -1,5 +1,5 @@
 import { build } from 'esbuild';
-import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
+import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { nameFor } from '../src/browser/frame-messages.ts';
 import { ar } from '../src/browser/page/strings/ar.ts';
@@ -10,6 +10,7 @@ import { ApiKeys } from '../src/log/api-keys.ts';
 import { Keys } from '../src/log/keys.ts';
 import { SiteBook } from '../src/log/site-book.ts';
 import type { RunningServer } from '../src/server.ts';
+import { launchChromium } from './support/chromium.ts';
 import { KEY, nowS, said, sign } from './support/claims.ts';
 import { startTestRedis, type TestRedis } from './support/redis.ts';
 import { Person, startTestServer, testConfig } from './support/service.ts';
@@ -39,10 +40,7 @@ beforeAll(async () => {
   apiKey = (await new ApiKeys(redis.client, keys).create(MAIN_SITE, { name: 'Orders', scopes: SCOPES }))
     .secret;
   server = await startTestServer(config);
-  browser = await chromium.launch({
-    executablePath: process.env['CHROMIUM'] ?? '/usr/bin/chromium',
-    args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking'],
-  });
+  browser = await launchChromium();
   for (const [name, entry] of [
     ['page.js', 'page/main.ts'],
     ['links.js', 'page/links.ts'],

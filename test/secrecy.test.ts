@@ -1,7 +1,7 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Browser, chromium } from 'playwright-core';
+import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { SCOPES } from '../src/chat/api-keys.ts';
 import { MAIN_SITE, parseSite } from '../src/chat/sites.ts';
@@ -10,6 +10,7 @@ import { Keys } from '../src/log/keys.ts';
 import { SiteBook } from '../src/log/site-book.ts';
 import { findProgram, type RunningProxy, startProgram } from './proxies/programs.ts';
 import { carriers } from './support/carriers.ts';
+import { launchChromium } from './support/chromium.ts';
 import { KEY, said, sign } from './support/claims.ts';
 import { freePort } from './support/free-port.ts';
 import { type HostSite, openHostSite } from './support/host-site.ts';
@@ -58,12 +59,7 @@ describe.skipIf(isMissing)('what lets somebody in', () => {
     const program = { program: 'nginx' as const, configuration: 'nginx-logging.conf', args: NGINX };
     proxy = await startProgram(program, port, { log: folder });
     url = `http://127.0.0.1:${proxy.port}`;
-    const executablePath = process.env['CHROMIUM'] ?? '/usr/bin/chromium';
-    const args = ['--no-sandbox', '--disable-gpu', '--disable-background-networking'];
-    browser = await chromium.launch({
-      executablePath,
-      args: [...args, '--test-third-party-cookie-phaseout'],
-    });
+    browser = await launchChromium(['--test-third-party-cookie-phaseout']);
   });
   afterAll(async () => {
     await browser?.close();

@@ -1,8 +1,9 @@
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { build } from 'esbuild';
-import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
+import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { launchChromium } from './support/chromium.ts';
 import { waitFor } from './support/wait-for.ts';
 
 /** What runs in the page: tabs and outbox as a client puts them together, over the plainest of connections. */
@@ -134,15 +135,7 @@ beforeAll(async () => {
     write: false,
   });
   script = built.outputFiles[0]?.text ?? '';
-  browser = await chromium.launch({
-    executablePath: process.env['CHROMIUM'] ?? '/usr/bin/chromium',
-    args: [
-      '--no-sandbox',
-      '--disable-gpu',
-      '--disable-background-networking',
-      '--host-resolver-rules=MAP chat.test 127.0.0.1',
-    ],
-  });
+  browser = await launchChromium(['--host-resolver-rules=MAP chat.test 127.0.0.1']);
 });
 afterAll(() => browser?.close());
 

@@ -12,6 +12,7 @@ import type { RefillReason, TailListener } from '../log/tail.ts';
 import { whenReachable } from '../log/unreachable.ts';
 import type { Audience, Told } from './audience.ts';
 import { type Counts, newCounts } from './counts.ts';
+import { Heartbeats } from './heartbeats.ts';
 import { Hub } from './hub.ts';
 import {
   type Ending,
@@ -78,6 +79,7 @@ interface News {
 export class Delivery implements TailListener, Surroundings {
   readonly window: Window;
   readonly hub = new Hub();
+  readonly heartbeats = new Heartbeats();
   readonly counts: Counts;
   readonly pageEntries: number;
   readonly #log: LogReader;

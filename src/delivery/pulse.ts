@@ -1,6 +1,7 @@
-import type { HeartbeatNotice, HelloNotice } from '../chat/entries.ts';
+import type { HelloNotice } from '../chat/entries.ts';
 import { jittered } from '../log/jitter.ts';
 import { Frame } from './frame.ts';
+import type { Heartbeats } from './heartbeats.ts';
 import type { Ending, Reader } from './reader.ts';
 
 /** What a lasting stream takes beside its news. */
@@ -18,6 +19,7 @@ interface PulseOptions {
   readonly leaseMs: number;
   readonly maxAgeMs: number;
   readonly byeSpreadMs: number;
+  readonly heartbeats: Heartbeats;
   /** For streams that their client confirms: how soon at first, and whether it has. */
   readonly confirmation?: { readonly withinMs: number; isConfirmed(): Promise<boolean> };
 }
@@ -48,6 +50,8 @@ export class Pulse {
   /** Redis was away when it was asked last: its confirmations may have run out, and nobody could renew them. */
   #mayHaveLost = false;
   #timer: NodeJS.Timeout | undefined;
+  /** Of the timer, if it can run again. */
+  #waitMs = 0;
 
   constructor(reader: Reader, sink: StreamSink, options: PulseOptions) {
     this.#reader = reader;
@@ -71,7 +75,7 @@ export class Pulse {
     );
     this.#timer = setTimeout(() => {
       this.#sink.pad();
-      this.#timer = setTimeout(() => this.#beat(), PROOF_AFTER_MS - PAD_AFTER_MS);
+      this.#beatAfter(PROOF_AFTER_MS - PAD_AFTER_MS);
     }, PAD_AFTER_MS);
   }
 
@@ -87,15 +91,19 @@ export class Pulse {
     const quietMs = performance.now() - this.#reader.toldAt;
     const isDue = this.#beats === 0 || quietMs >= this.#options.heartbeatMs;
     if (isDue && !this.#sink.isFull) {
-      const beat: HeartbeatNotice = { kind: 'heartbeat', n: ++this.#beats };
-      const reader = this.#reader;
-      this.#sink.notice(
-        new Frame('heartbeat', JSON.stringify(beat), reader.isLevel ? { cursor: reader.cursor } : {}),
-      );
+      const { isLevel, cursor } = this.#reader;
+      this.#sink.notice(this.#options.heartbeats.frame(++this.#beats, isLevel ? cursor : undefined));
     }
     const nextMs = isDue ? this.#options.heartbeatMs : this.#options.heartbeatMs - quietMs;
     const waitMs = Math.max(1, Math.min(nextMs, this.#confirmBy - age, this.#lifeMs - age));
-    this.#timer = setTimeout(() => this.#beat(), Math.ceil(waitMs / STEP_MS) * STEP_MS);
+    this.#beatAfter(Math.ceil(waitMs / STEP_MS) * STEP_MS);
+  }
+
+  /** Most wait as long as the last time, and need no timer of their own for it. */
+  #beatAfter(waitMs: number): void {
+    if (waitMs === this.#waitMs) this.#timer?.refresh();
+    else this.#timer = setTimeout(() => this.#beat(), waitMs);
+    this.#waitMs = waitMs;
   }
 
   async #askForConfirmation(age: number): Promise<void> {

@@ -108,6 +108,7 @@ export function enterLasting(
       leaseMs: config.leaseMs,
       maxAgeMs: Math.min(config.streamMaxAgeMs, Math.max(1, (endsAtMs - Date.now()) / AGE_STRETCH)),
       byeSpreadMs: config.byeSpreadMs,
+      heartbeats: delivery.heartbeats,
       ...(confirmWithinMs !== undefined && {
         confirmation: {
           withinMs: confirmWithinMs,
