@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { setTimeout as pause } from 'node:timers/promises';
 import { WebSocket } from 'ws';
 
-const OPEN_MS = 5000;
+const LIMIT_MS = 10_000;
 
 /** Flags with which a process can be asked, by SIGUSR1; until then they change nothing. */
 export const inspectable = (port) => `--inspect-port=${port} --inspect-publish-uid=http`;
@@ -12,15 +12,16 @@ export const inspectable = (port) => `--inspect-port=${port} --inspect-publish-u
 /** Has a process that was started with `inspectable(port)` collect, and answers the KB that are left. */
 export async function collectedKb(pid, port) {
   process.kill(pid, 'SIGUSR1');
-  const socket = new WebSocket(await addressAt(port));
+  const signal = AbortSignal.timeout(LIMIT_MS);
+  const socket = new WebSocket(await addressAt(port, signal));
   try {
-    await once(socket, 'open');
+    await once(socket, 'open', { signal });
     let asked = 0;
     const ask = async (method, params) => {
       const id = ++asked;
       socket.send(JSON.stringify({ id, method, params }));
       for (;;) {
-        const [data] = await once(socket, 'message');
+        const [data] = await once(socket, 'message', { signal });
         const answer = JSON.parse(data);
         if (answer.id !== id) continue;
         if (answer.error) throw new Error(`${method}: ${answer.error.message}`);
@@ -38,13 +39,16 @@ export async function collectedKb(pid, port) {
   }
 }
 
-async function addressAt(port) {
-  for (const end = Date.now() + OPEN_MS; ; await pause(20)) {
+/** The process opens its inspector soon after the signal. */
+async function addressAt(port, signal) {
+  for (;;) {
     try {
-      const [{ webSocketDebuggerUrl }] = await (await fetch(`http://127.0.0.1:${port}/json/list`)).json();
+      const response = await fetch(`http://127.0.0.1:${port}/json/list`, { signal });
+      const [{ webSocketDebuggerUrl }] = await response.json();
       return webSocketDebuggerUrl;
     } catch (error) {
-      if (Date.now() > end) throw error;
+      if (signal.aborted) throw error;
     }
+    await pause(20, undefined, { signal });
   }
 }

@@ -9,8 +9,10 @@ const SETTLE_MS = 75_000;
 const SAMPLE_MS = 1000;
 /** What the last quarter may be above the second one. */
 const FLAT = 1.05;
-/** Resident memory goes up and down by half within minutes, so that only an hour tells whether it grows; of less, the collected heap does. */
+/** Resident memory goes up and down by half within minutes, so that only so many seconds tell whether it grows; in less the collected heap does. */
 const LONG_S = 3600;
+/** So long before a quarter's end its heap is collected. */
+const BEFORE_END_S = 0.5;
 /** Least and greatest without the few that are chance: what is left after a collection, and what V8 lets pile up before one. */
 const LEAST = 0.05;
 const GREATEST = 0.95;
@@ -92,25 +94,33 @@ async function soak(measuring, store) {
   const heaps = [];
   let gone = 0;
   let refused = 0;
-  await measuring.one(row, 'throughline', { store, people: readers, isInspected: true }, async (side) => {
-    const collectInQuarters = async () => {
-      while (heaps.length < 4) {
-        await pause((seconds * 1000) / 4);
-        heaps.push((await side.collectedKb()) / 1024);
-      }
-    };
+  const isLong = seconds >= LONG_S;
+  await measuring.one(row, 'throughline', { store, people: readers, isInspected: !isLong }, async (side) => {
     await side.ask('open', { readers });
     const filled = await side.ask('offer', { ...FILL, count: measuring.pick(FILL.count, 100) });
     if (!filled.isWhole) throw new Error('the window could not be filled');
+    // The first time opens the inspector, whose port a client could take meanwhile.
+    if (!isLong) await side.collectedKb();
     const start = performance.now();
-    const timer = setInterval(() => {
-      points.push([(performance.now() - start) / 1000, side.residentKb() / 1024]);
-    }, SAMPLE_MS);
-    [{ gone, refused }] = await Promise.all([
-      side.ask('churn', { ms: seconds * 1000, ...CHURN }),
-      collectInQuarters(),
-    ]);
-    clearInterval(timer);
+    const elapsed = () => (performance.now() - start) / 1000;
+    const timer = setInterval(() => points.push([elapsed(), side.residentKb() / 1024]), SAMPLE_MS);
+    const failure = new AbortController();
+    const collectInQuarters = async () => {
+      while (heaps.length < 4) {
+        const at = ((heaps.length + 1) * seconds) / 4 - BEFORE_END_S;
+        await pause(Math.max(0, at - elapsed()) * 1000, undefined, { signal: failure.signal });
+        heaps.push((await side.collectedKb()) / 1024);
+      }
+    };
+    try {
+      [{ gone, refused }] = await Promise.all([
+        side.ask('churn', { ms: seconds * 1000, ...CHURN }),
+        ...(isLong ? [] : [collectInQuarters()]),
+      ]);
+    } finally {
+      failure.abort();
+      clearInterval(timer);
+    }
     return { gone, refused, residentMb: points.at(-1)[1] };
   });
   const quarters = [0, 1, 2, 3].map((k) => {
@@ -134,8 +144,8 @@ async function soak(measuring, store) {
     });
   };
   const resident = (share) => quarters.map((sorted) => sorted[Math.floor((sorted.length - 1) * share)]);
-  const limit = seconds < LONG_S ? undefined : FLAT;
-  flatness('collected heap at the end', heaps, FLAT);
+  const limit = isLong ? FLAT : undefined;
+  if (!isLong) flatness('collected heap at the end', heaps, FLAT);
   flatness('resident memory, least (5th percentile)', resident(LEAST), limit);
   flatness('resident memory, greatest (95th percentile)', resident(GREATEST), limit);
   flatness('resident memory, median', resident(0.5));

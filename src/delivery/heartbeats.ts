@@ -5,9 +5,9 @@ import { Frame } from './frame.ts';
 const MOST = 256;
 
 /**
- * Heartbeats, each encoded once for all streams that are due the same one: where it is quiet all stand at one place. What thousands
- * of idle readers would leave behind for each of their own is so much that V8 doesn't take the process for idle, and keeps
- * what a burst of requests left.
+ * Heartbeats, each encoded once for all event streams that are due the same one: where it is quiet all stand at one place. If each of
+ * thousands had one of its own, so much would be left behind that V8 wouldn't take the process for idle, and would keep what
+ * a burst of requests left.
  */
 export class Heartbeats {
   readonly #frames = new Map<number, Frame>();
@@ -15,17 +15,20 @@ export class Heartbeats {
 
   /** The `n`-th of a stream, with where its client goes on from if it has been told all there is. */
   frame(n: number, cursor: string | undefined): Frame {
-    if (cursor !== this.#cursor || this.#frames.size === MOST) this.#frames.clear();
+    // Those who are behind are few, and aren't to make the others' be encoded anew.
+    if (cursor === undefined) return new Frame('heartbeat', jsonOf(n));
+    if (cursor !== this.#cursor) this.#frames.clear();
     this.#cursor = cursor;
-    let frame = this.#frames.get(n);
-    if (frame === undefined) {
-      const beat: HeartbeatNotice = { kind: 'heartbeat', n };
-      frame = new Frame('heartbeat', JSON.stringify(beat), {
-        isKept: true,
-        ...(cursor !== undefined && { cursor }),
-      });
-      this.#frames.set(n, frame);
-    }
+    const known = this.#frames.get(n);
+    if (known !== undefined) return known;
+    if (this.#frames.size === MOST) this.#frames.clear();
+    const frame = new Frame('heartbeat', jsonOf(n), { cursor, isKept: true });
+    this.#frames.set(n, frame);
     return frame;
   }
+}
+
+function jsonOf(n: number): string {
+  const beat: HeartbeatNotice = { kind: 'heartbeat', n };
+  return JSON.stringify(beat);
 }

@@ -50,7 +50,7 @@ export class Pulse {
   /** Redis was away when it was asked last: its confirmations may have run out, and nobody could renew them. */
   #mayHaveLost = false;
   #timer: NodeJS.Timeout | undefined;
-  /** Of the timer, if it can run again. */
+  /** How long the timer of the last beat ran; 0 before the first. */
   #waitMs = 0;
 
   constructor(reader: Reader, sink: StreamSink, options: PulseOptions) {

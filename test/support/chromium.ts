@@ -1,6 +1,6 @@
 import { type Browser, chromium, type LaunchOptions } from 'playwright-core';
 
-/** The system's Chromium, or the one that `CHROMIUM` names, without a window; it asks nobody but the servers of the pages it is shown. */
+/** The system's Chromium, or the one that `CHROMIUM` names, without a window. */
 export function launchChromium(
   args: readonly string[] = [],
   options: Pick<LaunchOptions, 'ignoreDefaultArgs'> = {},
