@@ -5,6 +5,7 @@ export default defineConfig({
     include: ['test/**/*.test.ts', 'examples/*/test/*.test.js'],
     testTimeout: 30_000,
     hookTimeout: 30_000,
-    maxWorkers: 2,
+    // Two cores are enough: more than half of a test's time is waiting.
+    maxWorkers: 3,
   },
 });
