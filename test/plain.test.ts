@@ -190,6 +190,7 @@ const NASTY = [
 describe('in Chromium without JavaScript', () => {
   // A page whose frame is held is never loaded whole.
   const AT_ONCE = { waitUntil: 'domcontentloaded' } as const;
+
   test(
     'two people chat: what the other says appears in the frame by itself, newest in view',
     () =>
