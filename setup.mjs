@@ -23,6 +23,12 @@ const BUILD_STAMP = join('dist', '.built');
 const PROGRAMS = {
   redis: { name: 'Redis', names: ['redis-server', 'valkey-server'] },
   chromium: { name: 'Chromium', names: ['chromium', 'chromium-browser', 'google-chrome'] },
+  headlessShell: {
+    name: 'Chromium’s headless shell',
+    names: ['chromium-headless-shell'],
+    isOptional: true,
+    without: 'tests take Chromium itself, and longer',
+  },
   firefox: { name: 'Firefox', names: ['firefox-esr', 'firefox'], isOptional: true },
   squid: { name: 'Squid', names: ['squid'], isOptional: true },
   nginx: { name: 'nginx', names: ['nginx'], isOptional: true },
@@ -49,6 +55,7 @@ const MANAGERS = {
     install: 'apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends',
     redis: ['redis-server', 'valkey-server'],
     chromium: ['chromium', 'chromium-browser'],
+    headlessShell: ['chromium-headless-shell'],
     firefox: ['firefox-esr', 'firefox'],
     squid: ['squid'],
     nginx: ['nginx-light', 'nginx'],
@@ -215,7 +222,7 @@ function installPrograms(forTests) {
     const { name, names, isOptional } = PROGRAMS[key];
     const found = find(key);
     if (found) say(`${name}: installed, ${found}.`);
-    else if (isOptional) say(`${name}: not to be had with ${manager}; tests that need it will be skipped.`);
+    else if (isOptional) say(`${name}: not to be had with ${manager}; ${without(key)}.`);
     else fail(`${manager} ended well, but there is still no ${names.join(' or ')} on the PATH.`);
   }
 }
@@ -239,7 +246,13 @@ function installLine(install, key, packages) {
 function giveUp(keys, why) {
   const isOptional = keys.every((key) => PROGRAMS[key].isOptional);
   if (!isOptional) fail(`${namesOf(keys)}: ${why}`);
-  say(`${namesOf(keys)}: not here, so tests that need it will be skipped; ${why}`);
+  const consequences = [...new Set(keys.map(without))].join(', or ');
+  say(`${namesOf(keys)}: not here, so ${consequences}; ${why}`);
+}
+
+/** What the tests do without a program that is optional. */
+function without(key) {
+  return PROGRAMS[key].without ?? 'tests that need it will be skipped';
 }
 
 function runInstaller(manager, wanted) {

@@ -8,7 +8,7 @@ import { Keys } from '../src/log/keys.ts';
 import type { RunningServer } from '../src/server.ts';
 import { ChaosProxy } from './proxies/chaos.ts';
 import type { Rule } from './proxies/habits.ts';
-import { launchChromium } from './support/chromium.ts';
+import { launchWholeChromium } from './support/chromium.ts';
 import { startTestRedis, type TestRedis } from './support/redis.ts';
 import { Person, startTestServer, testConfig } from './support/service.ts';
 
@@ -27,7 +27,7 @@ beforeAll(async () => {
   const config = testConfig(redis, { basePath: '/chat' });
   namespace = config.namespace;
   server = await startTestServer(config);
-  browser = await launchChromium();
+  browser = await launchWholeChromium();
   const built = await build({
     entryPoints: ['src/browser/doctor/main.ts'],
     bundle: true,

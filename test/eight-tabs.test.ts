@@ -5,7 +5,7 @@ import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { generate } from 'selfsigned';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { RunningServer } from '../src/server.ts';
-import { launchChromium } from './support/chromium.ts';
+import { launchWholeChromium } from './support/chromium.ts';
 import { startTestRedis, type TestRedis } from './support/redis.ts';
 import { startTestServer, testConfig } from './support/service.ts';
 import { waitFor } from './support/wait-for.ts';
@@ -24,7 +24,7 @@ const cleanUps: (() => Promise<unknown>)[] = [];
 beforeAll(async () => {
   redis = await startTestRedis();
   folder = await mkdtemp(join(tmpdir(), 'tl-tabs-'));
-  browser = await launchChromium([`--host-resolver-rules=MAP ${HOST} 127.0.0.1`], {
+  browser = await launchWholeChromium([`--host-resolver-rules=MAP ${HOST} 127.0.0.1`], {
     ignoreDefaultArgs: ['--disable-back-forward-cache'],
   });
 });

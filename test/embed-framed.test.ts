@@ -10,7 +10,7 @@ import { parseSite } from '../src/chat/sites.ts';
 import { Keys } from '../src/log/keys.ts';
 import { SiteBook } from '../src/log/site-book.ts';
 import type { RunningServer } from '../src/server.ts';
-import { launchChromium } from './support/chromium.ts';
+import { launchWholeChromium } from './support/chromium.ts';
 import { KEY, said, sign } from './support/claims.ts';
 import { startTestRedis, type TestRedis } from './support/redis.ts';
 import { startTestServer, testConfig } from './support/service.ts';
@@ -46,7 +46,7 @@ beforeAll(async () => {
     parseSite({ site: 'shop', origins: [origin], claimKeys }),
   );
   server = await startTestServer(config);
-  browser = await launchChromium(['--test-third-party-cookie-phaseout']);
+  browser = await launchWholeChromium(['--test-third-party-cookie-phaseout']);
 });
 afterAll(async () => {
   await browser?.close();

@@ -6,7 +6,7 @@ import { ar } from '../src/browser/page/strings/ar.ts';
 import { de } from '../src/browser/page/strings/de.ts';
 import type { Config } from '../src/config.ts';
 import type { RunningServer } from '../src/server.ts';
-import { launchChromium } from './support/chromium.ts';
+import { launchChromium, launchWholeChromium } from './support/chromium.ts';
 import { openLine } from './support/line.ts';
 import { startTestRedis, type TestRedis } from './support/redis.ts';
 import { Person, startTestServer, testConfig } from './support/service.ts';
@@ -20,6 +20,8 @@ vi.setConfig({ testTimeout: 90_000, hookTimeout: 60_000 });
 let redis: TestRedis;
 let server: RunningServer;
 let browser: Browser;
+/** With notifications. */
+let whole: Browser;
 /** What is built of the page's sources, by name. */
 const files = new Map<string, string>();
 const contexts: BrowserContext[] = [];
@@ -28,6 +30,7 @@ beforeAll(async () => {
   redis = await startTestRedis();
   server = await startTestServer(testConfig(redis));
   browser = await launchChromium();
+  whole = await launchWholeChromium();
   for (const [name, entry] of [
     ['page.js', 'main.ts'],
     ['links.js', 'links.ts'],
@@ -51,6 +54,7 @@ afterEach(async () => {
 });
 afterAll(async () => {
   await browser?.close();
+  await whole?.close();
   await server?.close();
   await redis.stop();
 });
@@ -65,6 +69,7 @@ interface Visit {
 }
 
 interface VisitOptions extends NonNullable<Parameters<Browser['newContext']>[0]> {
+  readonly by?: Browser;
   readonly path?: string;
   /** Runs in the page before its own script. */
   readonly before?: () => void;
@@ -74,8 +79,8 @@ interface VisitOptions extends NonNullable<Parameters<Browser['newContext']>[0]>
 
 /** Opens the page in a browser profile of its own. */
 async function visit(url: string, options: VisitOptions = {}): Promise<Visit> {
-  const { path = '/', before, missing, ...rest } = options;
-  const context = await browser.newContext(rest);
+  const { path = '/', by = browser, before, missing, ...rest } = options;
+  const context = await by.newContext(rest);
   contexts.push(context);
   const complaints: string[] = [];
   const asked: string[] = [];
@@ -179,8 +184,9 @@ async function withServer(
 
 test.each(['', '/chat'])('two people chat in their browsers under the base path "%s"', async (basePath) => {
   await withServer({ basePath }, async ({ url }) => {
-    const ada = await enter(url, 'Ada', { path: '/rooms/lobby' });
-    const bob = await enter(url, 'Bob');
+    const by = basePath === '' ? whole : browser;
+    const ada = await enter(url, 'Ada', { path: '/rooms/lobby', by });
+    const bob = await enter(url, 'Bob', { by });
     await bob.page.locator('#people-list', { hasText: 'Ada' }).waitFor();
     await write(ada.page, 'hello');
     await shown(bob.page, 'hello').waitFor();
@@ -288,6 +294,7 @@ test('a message that nobody sees rings and notifies whoever wants that, and one 
   const room = await newRoom(writer);
   const { page, context, complaints } = await enter(server.url, `reader-${room}`, {
     path: `/rooms/${room}`,
+    by: whole,
     before: () => {
       const noted: string[] = [];
       Object.assign(globalThis, { noted });
