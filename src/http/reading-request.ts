@@ -27,19 +27,34 @@ export function parametersOf(req: Request): URLSearchParams {
 }
 
 /** The query alone. */
-export function queryOf({ originalUrl }: Request): URLSearchParams {
+export function queryOf(req: Request): URLSearchParams {
+  return new URLSearchParams(queryTextOf(req));
+}
+
+function queryTextOf({ originalUrl }: Request): string {
   const start = originalUrl.indexOf('?');
-  return new URLSearchParams(start < 0 ? '' : originalUrl.slice(start));
+  return start < 0 ? '' : originalUrl.slice(start);
 }
 
 /** Reads what a stream or poll asks for. `Last-Event-ID` wins over `after`. Refusal: `invalid_field`. */
 export function parseReading(req: Request): ReadingRequest {
-  const parameters = parametersOf(req);
-  const rooms = parseRoomList(parameters.getAll('rooms').join(','));
+  const asked = req.body === undefined ? readingOfQuery(queryTextOf(req)) : readingOf(parametersOf(req));
   const lastEventId = req.get('last-event-id');
+  return lastEventId ? { ...asked, after: lastEventId } : asked;
+}
+
+/** The query that was read last: those who come back at once, after a fault or for the same event, mostly ask the same. */
+let latest: { readonly query: string; readonly asked: ReadingRequest } | undefined;
+
+function readingOfQuery(query: string): ReadingRequest {
+  if (latest?.query !== query) latest = { query, asked: readingOf(new URLSearchParams(query)) };
+  return latest.asked;
+}
+
+function readingOf(parameters: URLSearchParams): ReadingRequest {
   return {
-    rooms,
-    after: lastEventId || parameters.get('after') || undefined,
+    rooms: parseRoomList(parameters.getAll('rooms').join(',')),
+    after: parameters.get('after') || undefined,
     number: (name, range) => numberOf(parameters, name, range),
     flag: (name) => flagOf(parameters, name),
   };

@@ -4,7 +4,7 @@ import { unsign } from 'cookie-signature';
 import type { Request } from 'express';
 import type { SessionData, Store } from 'express-session';
 import { Refusal } from '../chat/refusals.ts';
-import { MAIN_SITE, type SiteName } from '../chat/sites.ts';
+import { MAIN_SITE, type Site, type SiteName } from '../chat/sites.ts';
 import type { Address, UserKey } from '../log/keys.ts';
 import type { KnownUser } from '../log/known-users.ts';
 import type { SiteBook } from '../log/site-book.ts';
@@ -37,6 +37,9 @@ const BEARER_LIFE_MS = 900_000;
 /** What a cookie alone tells. */
 type CookieTicket = Pick<Ticket, 'sid' | 'addresses'>;
 
+/** One whose signature is known needn't be decoded for that. */
+const AS_SENT = { decode: (value: string) => value };
+
 const NOBODY: CookieTicket = { sid: undefined, addresses: [] };
 
 /** What log-ins need of their site's shard. */
@@ -60,7 +63,7 @@ export class SessionAuthority implements Authority, Bearers {
   readonly #shardOf: (site: SiteName) => SessionShard;
   readonly #sites: SiteBook;
   readonly #sessions = new SessionCache((sid) => this.#read(sid), KEEPING);
-  /** Cookies whose signature was found good, with what follows from them. */
+  /** Cookies as they are sent whose signature was found good, and tokens, with what follows from them. */
   readonly #tickets = new Map<string, CookieTicket>();
 
   constructor(
@@ -86,7 +89,7 @@ export class SessionAuthority implements Authority, Bearers {
     const bearer = bearerOf(req);
     // Whoever shows a token is nobody else, whatever the cookie says.
     if (bearer !== undefined) return this.withToken({ site, ...NOBODY }, bearer);
-    const cookie = parseCookie(req.headers.cookie ?? '')[cookieNameOf(site)];
+    const cookie = parseCookie(req.headers.cookie ?? '', AS_SENT)[cookieNameOf(site)];
     const known = cookie === undefined ? NOBODY : (this.#tickets.get(cookie) ?? this.#verify(cookie));
     return { site, ...known };
   }
@@ -109,7 +112,8 @@ export class SessionAuthority implements Authority, Bearers {
   }
 
   #verify(cookie: string): CookieTicket {
-    const sid = cookie.startsWith('s:') ? unsign(cookie.slice(2), this.#secret) || undefined : undefined;
+    const { value = '' } = parseCookie(`value=${cookie}`);
+    const sid = value.startsWith('s:') ? unsign(value.slice(2), this.#secret) || undefined : undefined;
     return this.#keep(cookie, sid !== undefined && isBearerSid(sid) ? undefined : sid);
   }
 
@@ -120,18 +124,38 @@ export class SessionAuthority implements Authority, Bearers {
     return ticket;
   }
 
-  async identify({ site, sid, addresses: [address] }: Ticket): Promise<Identity> {
-    const { guests } = this.#sites.known(site) ?? (await whenReachable(this.#sites.mustGet(site)));
+  identify(ticket: Ticket): Identity | Promise<Identity> {
+    const { site, sid, addresses } = ticket;
+    const [address] = addresses;
+    const told = this.#sites.known(site);
+    if (told === undefined || sid === undefined || address === undefined) return this.#find(ticket);
+    const session = this.#sessions.kept(address, this.#isHeard(site));
+    const identity = session && this.#identityIn(session, site, sid, address);
+    return identity === undefined || isShutOut(identity, told) ? this.#find(ticket) : identity;
+  }
+
+  async #find({ site, sid, addresses: [address] }: Ticket): Promise<Identity> {
+    const told = this.#sites.known(site) ?? (await whenReachable(this.#sites.mustGet(site)));
     const isNobody = sid === undefined || address === undefined;
-    const isHeard = this.#shardOf(site).tail.isReading(HEARD_WITHIN_MS);
-    const session = isNobody ? undefined : await this.#sessions.get(address, sid, isHeard);
-    const isOfSite = (session?.site ?? MAIN_SITE) === site;
-    if (isNobody || session?.user === undefined || !isOfSite) {
+    const session = isNobody ? undefined : await this.#sessions.get(address, sid, this.#isHeard(site));
+    const identity =
+      isNobody || session === undefined ? undefined : this.#identityIn(session, site, sid, address);
+    if (identity === undefined) {
       throw new Refusal('no_session', 'You are not logged in: POST {"name": …} to /api/session first.');
     }
-    const { user, rooms, endsAtMs } = session;
-    if (user.guest && guests === 'refused')
+    if (isShutOut(identity, told))
       throw new Refusal('guests_refused', 'Only users of the site itself may be here.');
+    return identity;
+  }
+
+  #isHeard(site: SiteName): boolean {
+    return this.#shardOf(site).tail.isReading(HEARD_WITHIN_MS);
+  }
+
+  /** Who the session's user is; undefined if it has none, or is another site's. */
+  #identityIn(session: StoredSession, site: SiteName, sid: string, address: Address): Identity | undefined {
+    const { user, rooms, endsAtMs } = session;
+    if (user === undefined || (session.site ?? MAIN_SITE) !== site) return undefined;
     const userKey = userKeyOf(site, user);
     return {
       site,
@@ -222,6 +246,11 @@ export class SessionAuthority implements Authority, Bearers {
       });
     });
   }
+}
+
+/** Whether a site lets in none such any more. */
+function isShutOut({ user }: Identity, { guests }: Pick<Site, 'guests'>): boolean {
+  return user.guest && guests === 'refused';
 }
 
 function userKeyIn({ site = MAIN_SITE, user }: StoredSession): UserKey | undefined {

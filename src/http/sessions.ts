@@ -103,8 +103,9 @@ export async function leave(service: Service, req: Request, res: Response): Prom
   const ticket = service.authority.ticketOf(req);
   const { site, sid } = ticket;
   let isOfSite = true;
+  const identify = async () => service.authority.identify(ticket);
   const identity = await known(
-    service.authority.identify(ticket).catch((error: unknown) => {
+    identify().catch((error: unknown) => {
       // A guest who is shut out has a session to end as well.
       isOfSite = error instanceof Refusal && error.code === 'guests_refused';
       throw error;
