@@ -27,6 +27,7 @@ beforeAll(async () => {
   const config = testConfig(redis, { basePath: '/chat' });
   namespace = config.namespace;
   server = await startTestServer(config);
+  // What it finds is told of the browser that people have.
   browser = await launchWholeChromium();
   const built = await build({
     entryPoints: ['src/browser/doctor/main.ts'],

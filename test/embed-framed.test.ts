@@ -10,7 +10,7 @@ import { parseSite } from '../src/chat/sites.ts';
 import { Keys } from '../src/log/keys.ts';
 import { SiteBook } from '../src/log/site-book.ts';
 import type { RunningServer } from '../src/server.ts';
-import { launchWholeChromium } from './support/chromium.ts';
+import { launchStrictChromium } from './support/chromium.ts';
 import { KEY, said, sign } from './support/claims.ts';
 import { startTestRedis, type TestRedis } from './support/redis.ts';
 import { startTestServer, testConfig } from './support/service.ts';
@@ -46,7 +46,7 @@ beforeAll(async () => {
     parseSite({ site: 'shop', origins: [origin], claimKeys }),
   );
   server = await startTestServer(config);
-  browser = await launchWholeChromium(['--test-third-party-cookie-phaseout']);
+  browser = await launchStrictChromium();
 });
 afterAll(async () => {
   await browser?.close();
@@ -69,6 +69,12 @@ test('in another siteâ€™s page over https the session is a cookie of that pageâ€
   await (await waitFor('the frame', embedded)).waitForSelector('.status[data-tone="good"]', {
     state: 'attached',
   });
+  const plain = await embedded()?.evaluate(() => {
+    // biome-ignore lint/suspicious/noDocumentCookie: what is tried is whether it is kept
+    document.cookie = 'plain=1; SameSite=None; Secure';
+    return document.cookie;
+  });
+  expect(plain).toBe('');
   const exchanges = asked.filter(({ body }) => body.includes('claims'));
   expect(
     exchanges.map(({ url, body }) => [new URL(url).searchParams.get('framed'), body.includes('token')]),

@@ -13,7 +13,7 @@ import { parseSite } from '../src/chat/sites.ts';
 import { Keys } from '../src/log/keys.ts';
 import { SiteBook } from '../src/log/site-book.ts';
 import type { RunningServer } from '../src/server.ts';
-import { launchChromium, launchWholeChromium } from './support/chromium.ts';
+import { launchChromium, launchStrictChromium, launchWholeChromium } from './support/chromium.ts';
 import { KEY, nowS, said, sign } from './support/claims.ts';
 import { type Front, openFront } from './support/embed-front.ts';
 import { type HostSite, openHostSite } from './support/host-site.ts';
@@ -61,7 +61,7 @@ beforeAll(async () => {
     files.set(`${name}.js`, built.outputFiles[0]?.text as string);
   }
   browser = await launchChromium();
-  strict = await launchWholeChromium(['--test-third-party-cookie-phaseout']);
+  strict = await launchStrictChromium();
 });
 beforeEach(async () => {
   front = await openFront(server.url, files);

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Browser, Frame, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import { launchChromium } from './support/chromium.ts';
+import { launchWholeChromium } from './support/chromium.ts';
 import { waitFor } from './support/wait-for.ts';
 
 // What the application answers is tested by the suite of its own, examples/express/test, which is run beside these.
@@ -35,7 +35,7 @@ beforeAll(async () => {
     said += bytes;
   });
   url = await waitFor('the workshop', () => /The workshop is at (\S+)\//.exec(said)?.[1], 20_000);
-  browser = await launchChromium();
+  browser = await launchWholeChromium();
 });
 afterAll(async () => {
   await browser?.close();

@@ -321,6 +321,22 @@ describe('every refusal says what was wrong, with its own status', () => {
       refused(await request(url).get('/api/rooms').set('Cookie', cookie), 401, 'no_session');
   });
 
+  test('a cookie is good however it is written, until the log-out of its session', async () => {
+    const dora = await Person.logIn(url);
+    const [name, encoded] = dora.cookie.split('=') as [string, string];
+    const decoded = decodeURIComponent(encoded);
+    const odd = decoded.replace(/[a-z]/, (letter) => `%${letter.charCodeAt(0).toString(16)}`);
+    const statuses = async () => {
+      const found: number[] = [];
+      for (const written of [encoded, decoded, odd, encoded, decoded, odd])
+        found.push((await request(url).get('/api/rooms').set('Cookie', `${name}=${written}`)).status);
+      return found;
+    };
+    expect(await statuses()).toEqual(Array(6).fill(200));
+    expect((await dora.send('/api/session/end', {})).status).toBe(204);
+    expect(await statuses()).toEqual(Array(6).fill(401));
+  });
+
   test('not_found, inside the API and outside', async () => {
     for (const path of [
       '/api',

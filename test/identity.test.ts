@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { PassThrough } from 'node:stream';
 import express from 'express';
 import { pino } from 'pino';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import type { Claims, OpenRooms } from '../src/chat/claims.ts';
 import type { RoomName } from '../src/chat/rooms.ts';
@@ -144,6 +144,17 @@ describe('claims are exchanged', () => {
       const asked = await fetch(`${url}/api/rooms`, { headers: { Authorization: `Bearer ${wrong}` } });
       expect([asked.status, await codeOf(asked)]).toEqual([401, 'no_session']);
     }
+    // It was used, so that it is known here; it is good in its own place alone, and a cookie in a cookie's.
+    const asCookie = await fetch(`${url}/api/rooms`, { headers: { Cookie: `throughline.sid=${token}` } });
+    expect(await codeOf(asCookie)).toBe('no_session');
+    // Over at the time that was told, though the session is still kept here, and by Redis.
+    const clock = vi.spyOn(Date, 'now').mockReturnValue(expiresAt);
+    try {
+      expect(await codeOf(await fetch(`${url}/api/rooms`, { headers }))).toBe('no_session');
+    } finally {
+      clock.mockRestore();
+    }
+    expect((await fetch(`${url}/api/rooms`, { headers })).status).toBe(200);
     const stored = await redis.client.keys('*:sess:bearer:*');
     for (const key of stored) expect(await redis.client.pttl(key)).toBeLessThanOrEqual(900_000);
     expect((await fetch(`${url}/api/session/end`, { method: 'POST', headers })).status).toBe(204);
@@ -185,6 +196,18 @@ describe('claims are exchanged', () => {
     const people = async () =>
       ((await (await ada.get('/api/rooms/lobby/people')).json()) as { people: object[] }).people;
     expect(await waitFor('her', async () => (await people())[0])).toMatchObject({ id: '42' });
+  });
+
+  test('for no cookie in a token’s place, though it was shown as a cookie before', async () => {
+    const { url } = await serve();
+    const ada = await Person.byClaims(url, sign(said()));
+    expect((await ada.get('/api/rooms')).status).toBe(200);
+    const webSocket = new WebSocket(`${url.replace('http', 'ws')}/api/socket?rooms=lobby&token=1`);
+    closing.push(async () => webSocket.terminate());
+    await once(webSocket, 'open');
+    const heard = once(webSocket, 'message');
+    webSocket.send(JSON.stringify({ kind: 'token', token: ada.cookie.split('=')[1] }));
+    expect(JSON.parse(String((await heard)[0]))).toMatchObject({ kind: 'bye' });
   });
 
   test.each(carriers)('for a token that $name takes', async (carrier) => {

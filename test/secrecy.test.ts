@@ -10,7 +10,7 @@ import { Keys } from '../src/log/keys.ts';
 import { SiteBook } from '../src/log/site-book.ts';
 import { findProgram, type RunningProxy, startProgram } from './proxies/programs.ts';
 import { carriers } from './support/carriers.ts';
-import { launchWholeChromium } from './support/chromium.ts';
+import { launchStrictChromium } from './support/chromium.ts';
 import { KEY, said, sign } from './support/claims.ts';
 import { freePort } from './support/free-port.ts';
 import { type HostSite, openHostSite } from './support/host-site.ts';
@@ -59,7 +59,7 @@ describe.skipIf(isMissing)('what lets somebody in', () => {
     const program = { program: 'nginx' as const, configuration: 'nginx-logging.conf', args: NGINX };
     proxy = await startProgram(program, port, { log: folder });
     url = `http://127.0.0.1:${proxy.port}`;
-    browser = await launchWholeChromium(['--test-third-party-cookie-phaseout']);
+    browser = await launchStrictChromium();
   });
   afterAll(async () => {
     await browser?.close();

@@ -40,8 +40,8 @@ export interface Authority {
   /** The same request, by whom that token stands for; undefined where tokens aren't used. */
   withToken(ticket: Ticket, token: string): Ticket | undefined;
   /**
-   * At once where it is known, since each post and stream asks for it; nothing is thrown but by the promise. Refusals: `no_site`,
-   * `no_session`, `guests_refused`, `unavailable`.
+   * At once where it is known, since each post and stream asks for it. Refuses only by a rejected promise, never by throwing:
+   * `no_site`, `no_session`, `guests_refused`, `unavailable`.
    */
   identify(ticket: Ticket): Identity | Promise<Identity>;
   /** Keeps the log-in, its name and its memberships alive. */

@@ -36,19 +36,28 @@ function queryTextOf({ originalUrl }: Request): string {
   return start < 0 ? '' : originalUrl.slice(start);
 }
 
-/** Reads what a stream or poll asks for. `Last-Event-ID` wins over `after`. Refusal: `invalid_field`. */
-export function parseReading(req: Request): ReadingRequest {
-  const asked = req.body === undefined ? readingOfQuery(queryTextOf(req)) : readingOf(parametersOf(req));
-  const lastEventId = req.get('last-event-id');
-  return lastEventId ? { ...asked, after: lastEventId } : asked;
-}
+/** What our clients add to a query so that no cache knows an answer to it. */
+const UNIQUE = /&t=[^&]*/;
 
-/** The query that was read last: those who come back at once, after a fault or for the same event, mostly ask the same. */
-let latest: { readonly query: string; readonly asked: ReadingRequest } | undefined;
+/**
+ * Reads what streams and polls ask for. Those who come at once, after a fault or for the same event, mostly ask the same in
+ * their queries, so the query that was read last is kept as it was read.
+ */
+export class ReadingRequests {
+  #latest: { readonly query: string; readonly asked: ReadingRequest } | undefined;
 
-function readingOfQuery(query: string): ReadingRequest {
-  if (latest?.query !== query) latest = { query, asked: readingOf(new URLSearchParams(query)) };
-  return latest.asked;
+  /** `Last-Event-ID` wins over `after`. Refusal: `invalid_field`. */
+  read(req: Request): ReadingRequest {
+    const asked = req.body === undefined ? this.#readQuery(req) : readingOf(parametersOf(req));
+    const lastEventId = req.get('last-event-id');
+    return lastEventId ? { ...asked, after: lastEventId } : asked;
+  }
+
+  #readQuery(req: Request): ReadingRequest {
+    const query = queryTextOf(req).replace(UNIQUE, '');
+    if (this.#latest?.query !== query) this.#latest = { query, asked: readingOf(new URLSearchParams(query)) };
+    return this.#latest.asked;
+  }
 }
 
 function readingOf(parameters: URLSearchParams): ReadingRequest {

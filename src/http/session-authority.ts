@@ -37,7 +37,7 @@ const BEARER_LIFE_MS = 900_000;
 /** What a cookie alone tells. */
 type CookieTicket = Pick<Ticket, 'sid' | 'addresses'>;
 
-/** One whose signature is known needn't be decoded for that. */
+/** A cookie whose signature was checked before is found by what was sent. */
 const AS_SENT = { decode: (value: string) => value };
 
 const NOBODY: CookieTicket = { sid: undefined, addresses: [] };
@@ -63,8 +63,10 @@ export class SessionAuthority implements Authority, Bearers {
   readonly #shardOf: (site: SiteName) => SessionShard;
   readonly #sites: SiteBook;
   readonly #sessions = new SessionCache((sid) => this.#read(sid), KEEPING);
-  /** Cookies as they are sent whose signature was found good, and tokens, with what follows from them. */
-  readonly #tickets = new Map<string, CookieTicket>();
+  /** Cookies, as they are usually sent, whose signature was found good, with what follows from them. */
+  readonly #cookies = new Map<string, CookieTicket>();
+  /** The same of tokens: neither passes for the other. */
+  readonly #tokens = new Map<string, CookieTicket>();
 
   constructor(
     store: Store,
@@ -90,12 +92,12 @@ export class SessionAuthority implements Authority, Bearers {
     // Whoever shows a token is nobody else, whatever the cookie says.
     if (bearer !== undefined) return this.withToken({ site, ...NOBODY }, bearer);
     const cookie = parseCookie(req.headers.cookie ?? '', AS_SENT)[cookieNameOf(site)];
-    const known = cookie === undefined ? NOBODY : (this.#tickets.get(cookie) ?? this.#verify(cookie));
+    const known = cookie === undefined ? NOBODY : (this.#cookies.get(cookie) ?? this.#verify(cookie));
     return { site, ...known };
   }
 
   withToken({ site }: Ticket, token: string): Ticket {
-    const kept = this.#tickets.get(token) ?? this.#keep(token, sidOfBearer(token, this.#secret));
+    const kept = this.#tokens.get(token) ?? keep(this.#tokens, token, sidOfBearer(token, this.#secret));
     return { site, ...kept };
   }
 
@@ -111,51 +113,54 @@ export class SessionAuthority implements Authority, Bearers {
     return { token, expiresAt: endsAtMs };
   }
 
+  /** Kept as express-session writes it: whoever writes it otherwise finds nothing kept, and leaves nothing. */
   #verify(cookie: string): CookieTicket {
+    // As the library decodes it.
     const { value = '' } = parseCookie(`value=${cookie}`);
     const sid = value.startsWith('s:') ? unsign(value.slice(2), this.#secret) || undefined : undefined;
-    return this.#keep(cookie, sid !== undefined && isBearerSid(sid) ? undefined : sid);
-  }
-
-  #keep(credential: string, sid: string | undefined): CookieTicket {
-    if (sid === undefined) return NOBODY;
-    const ticket = { sid, addresses: [sessionAddress(sid)] };
-    bounded(this.#tickets).set(credential, ticket);
-    return ticket;
+    if (sid === undefined || isBearerSid(sid)) return NOBODY;
+    return keep(this.#cookies, encodeURIComponent(value), sid);
   }
 
   identify(ticket: Ticket): Identity | Promise<Identity> {
     const { site, sid, addresses } = ticket;
     const [address] = addresses;
-    const told = this.#sites.known(site);
-    if (told === undefined || sid === undefined || address === undefined) return this.#find(ticket);
-    const session = this.#sessions.kept(address, this.#isHeard(site));
-    const identity = session && this.#identityIn(session, site, sid, address);
-    return identity === undefined || isShutOut(identity, told) ? this.#find(ticket) : identity;
+    const settings = this.#sites.known(site);
+    if (settings === undefined || sid === undefined || address === undefined) return this.#ask(ticket);
+    const session = this.#sessions.known(address, this.#isHeard(site));
+    if (session === undefined) return this.#ask(ticket);
+    try {
+      return this.#admit(session, settings, site, sid, address);
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
-  async #find({ site, sid, addresses: [address] }: Ticket): Promise<Identity> {
-    const told = this.#sites.known(site) ?? (await whenReachable(this.#sites.mustGet(site)));
-    const isNobody = sid === undefined || address === undefined;
-    const session = isNobody ? undefined : await this.#sessions.get(address, sid, this.#isHeard(site));
-    const identity =
-      isNobody || session === undefined ? undefined : this.#identityIn(session, site, sid, address);
-    if (identity === undefined) {
-      throw new Refusal('no_session', 'You are not logged in: POST {"name": …} to /api/session first.');
-    }
-    if (isShutOut(identity, told))
-      throw new Refusal('guests_refused', 'Only users of the site itself may be here.');
-    return identity;
+  /** Where not all of it is known at once. */
+  async #ask({ site, sid, addresses: [address] }: Ticket): Promise<Identity> {
+    const settings = this.#sites.known(site) ?? (await whenReachable(this.#sites.mustGet(site)));
+    if (sid === undefined || address === undefined) throw noSession();
+    const session = await this.#sessions.get(address, sid, this.#isHeard(site));
+    if (session === undefined) throw noSession();
+    return this.#admit(session, settings, site, sid, address);
   }
 
   #isHeard(site: SiteName): boolean {
     return this.#shardOf(site).tail.isReading(HEARD_WITHIN_MS);
   }
 
-  /** Who the session's user is; undefined if it has none, or is another site's. */
-  #identityIn(session: StoredSession, site: SiteName, sid: string, address: Address): Identity | undefined {
-    const { user, rooms, endsAtMs } = session;
-    if (user === undefined || (session.site ?? MAIN_SITE) !== site) return undefined;
+  /** Refusals: `no_session`, `guests_refused`. */
+  #admit(
+    { site: of = MAIN_SITE, user, rooms, endsAtMs }: StoredSession,
+    { guests }: Site,
+    site: SiteName,
+    sid: string,
+    address: Address,
+  ): Identity {
+    const now = Date.now();
+    if (user === undefined || of !== site || (endsAtMs !== undefined && endsAtMs <= now)) throw noSession();
+    if (user.guest && guests === 'refused')
+      throw new Refusal('guests_refused', 'Only users of the site itself may be here.');
     const userKey = userKeyOf(site, user);
     return {
       site,
@@ -165,7 +170,7 @@ export class SessionAuthority implements Authority, Bearers {
       holder: isBearerSid(sid) ? userKey : address.slice(SESSION.length),
       rooms,
       endsAtMs,
-      untilMs: user.guest ? Date.now() + this.#lifeMs : Number.POSITIVE_INFINITY,
+      untilMs: user.guest ? now + this.#lifeMs : Number.POSITIVE_INFINITY,
     };
   }
 
@@ -248,17 +253,20 @@ export class SessionAuthority implements Authority, Bearers {
   }
 }
 
-/** Whether a site lets in none such any more. */
-function isShutOut({ user }: Identity, { guests }: Pick<Site, 'guests'>): boolean {
-  return user.guest && guests === 'refused';
+function noSession(): Refusal {
+  return new Refusal('no_session', 'You are not logged in: POST {"name": …} to /api/session first.');
 }
 
 function userKeyIn({ site = MAIN_SITE, user }: StoredSession): UserKey | undefined {
   return user && userKeyOf(site, user);
 }
 
-/** The map, with room for one more. */
-function bounded<T>(map: Map<string, T>): Map<string, T> {
-  if (map.size >= MAX_KEPT) map.delete(map.keys().next().value as string);
-  return map;
+/** Keeps what a credential stands for, in place of the oldest where there are too many. */
+function keep(tickets: Map<string, CookieTicket>, credential: string, sid: string | undefined): CookieTicket {
+  if (sid === undefined) return NOBODY;
+  const ticket = { sid, addresses: [sessionAddress(sid)] };
+  if (tickets.size >= MAX_KEPT && !tickets.has(credential))
+    tickets.delete(tickets.keys().next().value as string);
+  tickets.set(credential, ticket);
+  return ticket;
 }

@@ -62,8 +62,8 @@ export class SessionCache<T> {
     return reading.session;
   }
 
-  /** The same where that is known and needn't be waited for; undefined otherwise. */
-  kept(name: string, isHeard: boolean): T | undefined {
+  /** The session where what was read lately is kept, without waiting; undefined where it must be asked for by `get`. */
+  known(name: string, isHeard: boolean): T | undefined {
     const known = this.#kept.get(name);
     if (known === undefined || !this.#isFresh(known.at, isHeard)) return undefined;
     this.counts.kept++;

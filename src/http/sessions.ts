@@ -103,14 +103,15 @@ export async function leave(service: Service, req: Request, res: Response): Prom
   const ticket = service.authority.ticketOf(req);
   const { site, sid } = ticket;
   let isOfSite = true;
-  const identify = async () => service.authority.identify(ticket);
-  const identity = await known(
-    identify().catch((error: unknown) => {
-      // A guest who is shut out has a session to end as well.
-      isOfSite = error instanceof Refusal && error.code === 'guests_refused';
-      throw error;
-    }),
-  );
+  let identity: Identity | undefined;
+  try {
+    identity = await service.authority.identify(ticket);
+  } catch (error) {
+    const code = error instanceof Refusal ? error.code : undefined;
+    if (code !== 'no_session' && code !== 'guests_refused') throw error;
+    // A guest who is shut out has a session to end as well.
+    isOfSite = code === 'guests_refused';
+  }
   if (sid !== undefined) {
     if (isOfSite) await whenReachable(settled((done) => req.sessionStore.destroy(sid, done)));
     await end(service, ticket, identity);
