@@ -11,6 +11,7 @@ export class ThroughlineDialect {
   #port;
   #cookies = [];
   #posts = 0;
+  #readings = 0;
 
   constructor({ port }) {
     this.#port = port;
@@ -36,7 +37,9 @@ export class ThroughlineDialect {
 
   openReader(index, room, hooks, { after, isPolling } = {}) {
     const cookie = this.#cookie(index);
-    const get = (path) => `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1:${this.#port}\r\n${cookie}\r\n`;
+    // As our client does it, no query is like another.
+    const get = (path) =>
+      `GET ${path}&t=${this.#readings++} HTTP/1.1\r\nHost: 127.0.0.1:${this.#port}\r\n${cookie}\r\n`;
     if (!isPolling) {
       const from = after === undefined ? '' : `&after=${after}`;
       return new StreamReader(this.#port, get(`/api/stream?rooms=${room}${from}`), { room, ...hooks });
