@@ -9,7 +9,6 @@ import { ProbePlaces } from './http/doctor-places.ts';
 import { HostAuthority, type UserHook } from './http/host-authority.ts';
 import { logInSessions } from './http/log-in-sessions.ts';
 import type { OpenConnections } from './http/open-connections.ts';
-import { ReadingRequests } from './http/reading-request.ts';
 import { revokeUser } from './http/revoke-user.ts';
 import type { Service } from './http/service.ts';
 import { SessionAuthority } from './http/session-authority.ts';
@@ -187,7 +186,6 @@ async function compose(
       }),
       counts,
       authority,
-      readings: new ReadingRequests(),
       bearers,
       jwts: new JwtVerifier(),
       siteWatch,

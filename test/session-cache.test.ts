@@ -164,20 +164,3 @@ test('a process that doesn’t hear the journal knows of a log-out elsewhere wit
     await redis.stop();
   }
 });
-
-test('what is kept is known at once, for as long as it is fresh and not dropped', async () => {
-  const { asked, read } = slowStore();
-  const cache = new SessionCache(read, { unheardMs: 20, heardMs: 10_000, most: 10 });
-  expect(cache.known('a', true)).toBeUndefined();
-  const first = cache.get('a', 's', true);
-  expect(cache.known('a', true)).toBeUndefined();
-  asked[0]?.('ada');
-  await first;
-  expect(cache.known('a', true)).toBe('ada');
-  await pause(30);
-  expect(cache.known('a', false)).toBeUndefined();
-  expect(cache.known('a', true)).toBe('ada');
-  expect(cache.counts).toEqual({ kept: 2, read: 1 });
-  cache.drop('a');
-  expect(cache.known('a', true)).toBeUndefined();
-});

@@ -39,11 +39,8 @@ export interface Authority {
   ticketOf(req: Request): Ticket;
   /** The same request, by whom that token stands for; undefined where tokens aren't used. */
   withToken(ticket: Ticket, token: string): Ticket | undefined;
-  /**
-   * At once where it is known, since each post and stream asks for it. Refuses only by a rejected promise, never by throwing:
-   * `no_site`, `no_session`, `guests_refused`, `unavailable`.
-   */
-  identify(ticket: Ticket): Identity | Promise<Identity>;
+  /** Refusals: `no_site`, `no_session`, `guests_refused`, `unavailable`. */
+  identify(ticket: Ticket): Promise<Identity>;
   /** Keeps the log-in, its name and its memberships alive. */
   renew(ticket: Ticket, identity: Identity): Promise<void>;
   /** The log-in behind an address has ended; without one: any may have. */
@@ -91,7 +88,7 @@ export async function isStillKnown(authority: Authority, ticket: Ticket): Promis
 }
 
 /** Nobody instead of the refusals `no_session` and `guests_refused`. */
-export async function known(identity: Identity | Promise<Identity>): Promise<Identity | undefined> {
+export async function known(identity: Promise<Identity>): Promise<Identity | undefined> {
   try {
     return await identity;
   } catch (error) {

@@ -4,6 +4,7 @@ import { type RoomKey, roomKey } from '../chat/rooms.ts';
 import { Pulse, type StreamSink } from '../delivery/pulse.ts';
 import type { Reader, Sink } from '../delivery/reader.ts';
 import { guestsAddress, type Identity, siteAddress, type Ticket } from './authority.ts';
+import { parseReading } from './reading-request.ts';
 import { mayStillRead, mustEnterAll, mustExistAll } from './rights.ts';
 import type { Service } from './service.ts';
 
@@ -48,9 +49,9 @@ export function newNonce(): string {
 export function lastingAskedOf(
   req: Request,
   { site }: Ticket,
-  { config: { heartbeatMs, confirmMs }, readings }: Pick<Service, 'config' | 'readings'>,
+  { heartbeatMs, confirmMs }: Service['config'],
 ): Asked {
-  const asked = readings.read(req);
+  const asked = parseReading(req);
   const range = {
     min: Math.min(MIN_HEARTBEAT_MS, heartbeatMs) / 1000,
     max: heartbeatMs / 1000,

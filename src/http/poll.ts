@@ -9,6 +9,7 @@ import type { Encoding, Run } from '../delivery/run.ts';
 import { beHere } from './being-here.ts';
 import { startDrip } from './drip.ts';
 import { hearOf } from './lasting.ts';
+import { parseReading } from './reading-request.ts';
 import { toRefusal } from './refuse.ts';
 import { mayStillRead, mustEnterAll, mustExistAll } from './rights.ts';
 import type { Service } from './service.ts';
@@ -87,8 +88,8 @@ class PollSink implements Sink {
 export function poll(service: Service) {
   const answers = new Answers();
   return async (req: Request, res: Response): Promise<void> => {
-    const { config, authority, log, readings } = service;
-    const asked = readings.read(req);
+    const asked = parseReading(req);
+    const { config, authority, log } = service;
     // A poll renews presence where it begins, so the next one must begin before that lease has ended.
     const maxWaitS = Math.min(config.pollWaitMs, config.leaseMs / 2) / 1000;
     const waitMs = Math.ceil(asked.number('wait', { min: 0, max: maxWaitS, otherwise: maxWaitS }) * 1000);

@@ -27,43 +27,19 @@ export function parametersOf(req: Request): URLSearchParams {
 }
 
 /** The query alone. */
-export function queryOf(req: Request): URLSearchParams {
-  return new URLSearchParams(queryTextOf(req));
-}
-
-function queryTextOf({ originalUrl }: Request): string {
+export function queryOf({ originalUrl }: Request): URLSearchParams {
   const start = originalUrl.indexOf('?');
-  return start < 0 ? '' : originalUrl.slice(start);
+  return new URLSearchParams(start < 0 ? '' : originalUrl.slice(start));
 }
 
-/** What our clients add to a query so that no cache knows an answer to it. */
-const UNIQUE = /&t=[^&]*/;
-
-/**
- * Reads what streams and polls ask for. Those who come at once, after a fault or for the same event, mostly ask the same in
- * their queries, so the query that was read last is kept as it was read.
- */
-export class ReadingRequests {
-  #latest: { readonly query: string; readonly asked: ReadingRequest } | undefined;
-
-  /** `Last-Event-ID` wins over `after`. Refusal: `invalid_field`. */
-  read(req: Request): ReadingRequest {
-    const asked = req.body === undefined ? this.#readQuery(req) : readingOf(parametersOf(req));
-    const lastEventId = req.get('last-event-id');
-    return lastEventId ? { ...asked, after: lastEventId } : asked;
-  }
-
-  #readQuery(req: Request): ReadingRequest {
-    const query = queryTextOf(req).replace(UNIQUE, '');
-    if (this.#latest?.query !== query) this.#latest = { query, asked: readingOf(new URLSearchParams(query)) };
-    return this.#latest.asked;
-  }
-}
-
-function readingOf(parameters: URLSearchParams): ReadingRequest {
+/** Reads what a stream or poll asks for. `Last-Event-ID` wins over `after`. Refusal: `invalid_field`. */
+export function parseReading(req: Request): ReadingRequest {
+  const parameters = parametersOf(req);
+  const rooms = parseRoomList(parameters.getAll('rooms').join(','));
+  const lastEventId = req.get('last-event-id');
   return {
-    rooms: parseRoomList(parameters.getAll('rooms').join(',')),
-    after: parameters.get('after') || undefined,
+    rooms,
+    after: lastEventId || parameters.get('after') || undefined,
     number: (name, range) => numberOf(parameters, name, range),
     flag: (name) => flagOf(parameters, name),
   };

@@ -17,7 +17,6 @@ import type { SiteBook } from '../log/site-book.ts';
 import type { Authority } from './authority.ts';
 import type { ProbePlaces } from './doctor-places.ts';
 import type { OpenConnections } from './open-connections.ts';
-import type { ReadingRequests } from './reading-request.ts';
 import type { Bearers } from './session-authority.ts';
 import type { SiteWatch } from './site-watch.ts';
 import type { JwtVerifier } from './verify-jwt.ts';
@@ -53,7 +52,6 @@ export interface Service {
   /** What all shards of this process have done. */
   readonly counts: Counts;
   readonly authority: Authority;
-  readonly readings: ReadingRequests;
   /** Undefined where a host application's own log-in is used. */
   readonly bearers: Bearers | undefined;
   readonly jwts: JwtVerifier;

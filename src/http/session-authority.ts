@@ -4,7 +4,7 @@ import { unsign } from 'cookie-signature';
 import type { Request } from 'express';
 import type { SessionData, Store } from 'express-session';
 import { Refusal } from '../chat/refusals.ts';
-import { MAIN_SITE, type Site, type SiteName } from '../chat/sites.ts';
+import { MAIN_SITE, type SiteName } from '../chat/sites.ts';
 import type { Address, UserKey } from '../log/keys.ts';
 import type { KnownUser } from '../log/known-users.ts';
 import type { SiteBook } from '../log/site-book.ts';
@@ -37,9 +37,6 @@ const BEARER_LIFE_MS = 900_000;
 /** What a cookie alone tells. */
 type CookieTicket = Pick<Ticket, 'sid' | 'addresses'>;
 
-/** A cookie whose signature was checked before is found by what was sent. */
-const AS_SENT = { decode: (value: string) => value };
-
 const NOBODY: CookieTicket = { sid: undefined, addresses: [] };
 
 /** What log-ins need of their site's shard. */
@@ -63,7 +60,7 @@ export class SessionAuthority implements Authority, Bearers {
   readonly #shardOf: (site: SiteName) => SessionShard;
   readonly #sites: SiteBook;
   readonly #sessions = new SessionCache((sid) => this.#read(sid), KEEPING);
-  /** Cookies, as they are usually sent, whose signature was found good, with what follows from them. */
+  /** Cookies whose signature was found good, with what follows from them. */
   readonly #cookies = new Map<string, CookieTicket>();
   /** The same of tokens: neither passes for the other. */
   readonly #tokens = new Map<string, CookieTicket>();
@@ -91,7 +88,7 @@ export class SessionAuthority implements Authority, Bearers {
     const bearer = bearerOf(req);
     // Whoever shows a token is nobody else, whatever the cookie says.
     if (bearer !== undefined) return this.withToken({ site, ...NOBODY }, bearer);
-    const cookie = parseCookie(req.headers.cookie ?? '', AS_SENT)[cookieNameOf(site)];
+    const cookie = parseCookie(req.headers.cookie ?? '')[cookieNameOf(site)];
     const known = cookie === undefined ? NOBODY : (this.#cookies.get(cookie) ?? this.#verify(cookie));
     return { site, ...known };
   }
@@ -113,52 +110,24 @@ export class SessionAuthority implements Authority, Bearers {
     return { token, expiresAt: endsAtMs };
   }
 
-  /** Kept as express-session writes it: whoever writes it otherwise finds nothing kept, and leaves nothing. */
   #verify(cookie: string): CookieTicket {
-    // As the library decodes it.
-    const { value = '' } = parseCookie(`value=${cookie}`);
-    const sid = value.startsWith('s:') ? unsign(value.slice(2), this.#secret) || undefined : undefined;
-    if (sid === undefined || isBearerSid(sid)) return NOBODY;
-    return keep(this.#cookies, encodeURIComponent(value), sid);
+    const sid = cookie.startsWith('s:') ? unsign(cookie.slice(2), this.#secret) || undefined : undefined;
+    return keep(this.#cookies, cookie, sid !== undefined && isBearerSid(sid) ? undefined : sid);
   }
 
-  identify(ticket: Ticket): Identity | Promise<Identity> {
-    const { site, sid, addresses } = ticket;
-    const [address] = addresses;
-    const settings = this.#sites.known(site);
-    if (settings === undefined || sid === undefined || address === undefined) return this.#ask(ticket);
-    const session = this.#sessions.known(address, this.#isHeard(site));
-    if (session === undefined) return this.#ask(ticket);
-    try {
-      return this.#admit(session, settings, site, sid, address);
-    } catch (error) {
-      return Promise.reject(error);
-    }
-  }
-
-  /** Where not all of it is known at once. */
-  async #ask({ site, sid, addresses: [address] }: Ticket): Promise<Identity> {
-    const settings = this.#sites.known(site) ?? (await whenReachable(this.#sites.mustGet(site)));
-    if (sid === undefined || address === undefined) throw noSession();
-    const session = await this.#sessions.get(address, sid, this.#isHeard(site));
-    if (session === undefined) throw noSession();
-    return this.#admit(session, settings, site, sid, address);
-  }
-
-  #isHeard(site: SiteName): boolean {
-    return this.#shardOf(site).tail.isReading(HEARD_WITHIN_MS);
-  }
-
-  /** Refusals: `no_session`, `guests_refused`. */
-  #admit(
-    { site: of = MAIN_SITE, user, rooms, endsAtMs }: StoredSession,
-    { guests }: Site,
-    site: SiteName,
-    sid: string,
-    address: Address,
-  ): Identity {
+  async identify({ site, sid, addresses: [address] }: Ticket): Promise<Identity> {
+    const { guests } = this.#sites.known(site) ?? (await whenReachable(this.#sites.mustGet(site)));
+    const isNobody = sid === undefined || address === undefined;
+    const isHeard = this.#shardOf(site).tail.isReading(HEARD_WITHIN_MS);
+    const session = isNobody ? undefined : await this.#sessions.get(address, sid, isHeard);
+    const isOfSite = (session?.site ?? MAIN_SITE) === site;
     const now = Date.now();
-    if (user === undefined || of !== site || (endsAtMs !== undefined && endsAtMs <= now)) throw noSession();
+    // One that is kept may have ended since it was read.
+    const isOver = session?.endsAtMs !== undefined && session.endsAtMs <= now;
+    if (isNobody || session?.user === undefined || !isOfSite || isOver) {
+      throw new Refusal('no_session', 'You are not logged in: POST {"name": …} to /api/session first.');
+    }
+    const { user, rooms, endsAtMs } = session;
     if (user.guest && guests === 'refused')
       throw new Refusal('guests_refused', 'Only users of the site itself may be here.');
     const userKey = userKeyOf(site, user);
@@ -253,10 +222,6 @@ export class SessionAuthority implements Authority, Bearers {
   }
 }
 
-function noSession(): Refusal {
-  return new Refusal('no_session', 'You are not logged in: POST {"name": …} to /api/session first.');
-}
-
 function userKeyIn({ site = MAIN_SITE, user }: StoredSession): UserKey | undefined {
   return user && userKeyOf(site, user);
 }
@@ -265,8 +230,7 @@ function userKeyIn({ site = MAIN_SITE, user }: StoredSession): UserKey | undefin
 function keep(tickets: Map<string, CookieTicket>, credential: string, sid: string | undefined): CookieTicket {
   if (sid === undefined) return NOBODY;
   const ticket = { sid, addresses: [sessionAddress(sid)] };
-  if (tickets.size >= MAX_KEPT && !tickets.has(credential))
-    tickets.delete(tickets.keys().next().value as string);
+  if (tickets.size >= MAX_KEPT) tickets.delete(tickets.keys().next().value as string);
   tickets.set(credential, ticket);
   return ticket;
 }

@@ -45,33 +45,23 @@ export class SessionCache<T> {
    * told now.
    */
   get(name: string, sid: string, isHeard: boolean): Promise<T | undefined> {
+    const { unheardMs, heardMs } = this.#keeping;
+    const now = performance.now();
     const known = this.#kept.get(name) ?? this.#reading.get(name);
-    if (known && this.#isFresh(known.at, isHeard)) {
+    if (known && now - known.at < (isHeard ? heardMs : unheardMs)) {
       this.counts.kept++;
       return known.session;
     }
     this.counts.read++;
     this.drop(name);
     const reading: Reading<T> = {
-      at: performance.now(),
+      at: now,
       session: this.#fill(name, sid, isHeard, () => reading),
       isStale: false,
       doubts: [],
     };
     this.#reading.set(name, reading);
     return reading.session;
-  }
-
-  /** The session where what was read lately is kept, without waiting; undefined where it must be asked for by `get`. */
-  known(name: string, isHeard: boolean): T | undefined {
-    const known = this.#kept.get(name);
-    if (known === undefined || !this.#isFresh(known.at, isHeard)) return undefined;
-    this.counts.kept++;
-    return known.read;
-  }
-
-  #isFresh(at: number, isHeard: boolean): boolean {
-    return performance.now() - at < (isHeard ? this.#keeping.heardMs : this.#keeping.unheardMs);
   }
 
   drop(name: string): void {

@@ -103,15 +103,13 @@ export async function leave(service: Service, req: Request, res: Response): Prom
   const ticket = service.authority.ticketOf(req);
   const { site, sid } = ticket;
   let isOfSite = true;
-  let identity: Identity | undefined;
-  try {
-    identity = await service.authority.identify(ticket);
-  } catch (error) {
-    const code = error instanceof Refusal ? error.code : undefined;
-    if (code !== 'no_session' && code !== 'guests_refused') throw error;
-    // A guest who is shut out has a session to end as well.
-    isOfSite = code === 'guests_refused';
-  }
+  const identity = await known(
+    service.authority.identify(ticket).catch((error: unknown) => {
+      // A guest who is shut out has a session to end as well.
+      isOfSite = error instanceof Refusal && error.code === 'guests_refused';
+      throw error;
+    }),
+  );
   if (sid !== undefined) {
     if (isOfSite) await whenReachable(settled((done) => req.sessionStore.destroy(sid, done)));
     await end(service, ticket, identity);

@@ -92,7 +92,7 @@ async function openSocket(
 ): Promise<void> {
   const { config, authority } = service;
   const ticket = authority.ticketOf(req);
-  const asked = lastingAskedOf(req, ticket, service);
+  const asked = lastingAskedOf(req, ticket, config);
   if (queryOf(req).get('token') === '1') {
     const webSocket = upgraded(upgrader, req, socket, head);
     return openByToken(service, webSocket, socket, { ticket, asked });

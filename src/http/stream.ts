@@ -17,7 +17,7 @@ export function stream(service: Service) {
   return async (req: Request, res: Response): Promise<void> => {
     const { config, authority, log, connections } = service;
     const ticket = authority.ticketOf(req);
-    const asked = lastingAskedOf(req, ticket, service);
+    const asked = lastingAskedOf(req, ticket, config);
     const sink = new ResponseStreamSink(res, config, connections, lineOf(log, req, streams));
     const { reader, begin } = enterLasting(service, ticket, sink, asked);
     sink.follow(reader);
