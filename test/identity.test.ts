@@ -206,7 +206,8 @@ describe('claims are exchanged', () => {
     closing.push(async () => webSocket.terminate());
     await once(webSocket, 'open');
     const heard = once(webSocket, 'message');
-    webSocket.send(JSON.stringify({ kind: 'token', token: ada.cookie.split('=')[1] }));
+    const token = decodeURIComponent(ada.cookie.split('=')[1] as string);
+    webSocket.send(JSON.stringify({ kind: 'token', token }));
     expect(JSON.parse(String((await heard)[0]))).toMatchObject({ kind: 'bye' });
   });
 
