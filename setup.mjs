@@ -16,7 +16,8 @@ import {
 import { delimiter, dirname, isAbsolute, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const NODE_MAJOR = 20;
+/** As package.json has it. */
+const OLDEST_NODE = [20, 3];
 const BUILD_STAMP = join('dist', '.built');
 
 /** Some are for some tests alone, which are left out where such a program can't be had. */
@@ -141,8 +142,9 @@ const SERVICES = {
 };
 
 function main() {
-  if (Number(process.versions.node.split('.')[0]) < NODE_MAJOR) {
-    fail(`Throughline needs Node ${NODE_MAJOR} or later; this is ${process.versions.node}.`);
+  const [major, minor] = process.versions.node.split('.').map(Number);
+  if (major < OLDEST_NODE[0] || (major === OLDEST_NODE[0] && minor < OLDEST_NODE[1])) {
+    fail(`Throughline needs Node ${OLDEST_NODE.join('.')} or later; this is ${process.versions.node}.`);
   }
   const unknown = process.argv.slice(2).filter((argument) => argument !== '--tests');
   if (unknown.length > 0) fail(`unknown argument ${unknown.join(' ')}; the only one there is is --tests.`);

@@ -1,6 +1,7 @@
 // `npm run bench` (after `npm run build`): Throughline, as `npm start` runs it, against nginx with nchan, Socket.IO with its Redis
 // Streams adapter, and a plain Express app; all over Redis, each side on one core and the load on another, in turn, in one run.
 // Missing peers are installed (Debian's libnginx-mod-nchan; bench/peers by npm). A whole run writes bench/RESULTS.md and its plots.
+// What is measured is dist/, of the commit that is checked out when the run begins.
 //
 //   npm run bench -- --rows=1,6     only these rows (see rows/); written only with --write
 //   npm run bench -- --quick        small numbers, to see that everything works; never written
@@ -13,10 +14,11 @@
 //
 // rows/ is what is measured; sides/ how each server is started, dialects/ how it is spoken to; load/ the load generator, a process
 // of its own; rig/ processes, Redis, figures, the report.
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { commitAt, isBuilt } from './rig/machine.mjs';
 import { Measuring } from './rig/measuring.mjs';
 import { svgOf } from './rig/plot.mjs';
 import { ROOT } from './rig/processes.mjs';
@@ -81,10 +83,11 @@ const measuring = new Measuring({
   isStormOfAll: asked['storm-of-all'],
 });
 
-if (!existsSync(join(ROOT, 'dist/main.js'))) {
-  console.error('There is no dist/: `npm run build` first.');
+if (!isBuilt(ROOT)) {
+  console.error('There is no dist/, or src/ is newer: `npm run build` first.');
   process.exit(1);
 }
+const commit = commitAt(ROOT);
 const limitMs = LIMIT_MS * measuring.runs + measuring.soakSeconds * 1000;
 setTimeout(() => {
   console.error(`Stopped: the bench was not done within ${limitMs / 60_000} minutes. Nothing was written.`);
@@ -117,7 +120,7 @@ loads.push(loadavg()[0]);
 const isWritten = !asked.quick && (asked.rows === undefined || asked.write);
 const folder = asked.out ?? (isWritten ? join(ROOT, 'bench') : undefined);
 const plots = measuring.plots.length > 0 ? [{ file: 'curves.svg', alt: 'Curves' }] : [];
-const text = report(measuring, { command, seconds: (Date.now() - began) / 1000, loads, plots });
+const text = report(measuring, { command, commit, seconds: (Date.now() - began) / 1000, loads, plots });
 console.log(`\n${text}`);
 if (folder !== undefined) {
   mkdirSync(folder, { recursive: true });

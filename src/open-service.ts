@@ -47,8 +47,10 @@ export interface OpenService {
   readonly metricsUrl: string | undefined;
   /** This process' own metrics, also after `close`; undefined where nobody wants them. */
   readonly readOwnMetrics: (() => Promise<Samples>) | undefined;
-  /** Ends everything that a user of a site has open, on every process. Refusals: `unavailable`, `unsure`. */
-  /** `atS`: when it is by the host's clock, in seconds since 1970. */
+  /**
+   * Ends everything that a user of a site has open, on every process. `atS`: when it is by the host's clock, in seconds since
+   * 1970. Refusals: `unavailable`, `unsure`.
+   */
   revoke(site: SiteName, userId: string, atS?: number): Promise<void>;
   /** Ends all readers, with `bye`. */
   endReaders(): void;
@@ -64,7 +66,7 @@ export interface Host {
 
 interface OpenOptions {
   readonly host?: Host | undefined;
-  /** Gives up the start, which takes minutes where a private Redis has gigabytes to load. */
+  /** Gives up the start, which takes minutes where Redis has gigabytes to load. */
   readonly signal?: AbortSignal | undefined;
   /** This process is a worker: reads the metrics of all of them. */
   readonly readAllMetrics?: ReadMetrics | undefined;
@@ -90,7 +92,7 @@ export async function openService(
       : undefined;
   const address = embedded ? { path: embedded.socketPath } : addressOf(config.redisUrl as string, config);
   try {
-    return await compose(config, log, { host, readAllMetrics, connections }, address, async () =>
+    return await compose(config, log, { host, signal, readAllMetrics, connections }, address, async () =>
       embedded?.close(),
     );
   } catch (error) {
@@ -102,13 +104,14 @@ export async function openService(
 async function compose(
   config: Config,
   log: Log,
-  { host, readAllMetrics, connections: ownConnections }: OpenOptions,
+  { host, signal, readAllMetrics, connections: ownConnections }: OpenOptions,
   address: RedisAddress,
   closeRedis: () => Promise<void>,
 ): Promise<OpenService> {
   const connections = await connect(address, log, {
     replicas: config.durability === 'replica' ? config.replicas : undefined,
     shards: config.shards,
+    signal,
   });
   const { commands, tails } = connections;
   let metrics: OpenMetrics | undefined;

@@ -75,6 +75,11 @@ export function openShard(
         if (reason === 'rollback') events.wentBack();
       },
       failed: (error) => log.error({ err: withoutCommand(error) }, 'telling a reader failed; it was ended'),
+      insisting: (error) =>
+        log.warn(
+          { err: withoutCommand((error as Error).cause ?? error) },
+          'what readers need can’t be read just now; they ask again',
+        ),
     },
     counts,
   );

@@ -46,6 +46,7 @@ export async function startServer(
 ): Promise<RunningServer> {
   const connections = new OpenConnections();
   const service = await openService(config, log, { signal, readAllMetrics, connections });
+  let stopListening = async () => {};
   try {
     const app = express();
     app.disable('x-powered-by').disable('etag');
@@ -62,6 +63,11 @@ export async function startServer(
       else ignoreUpgrade(server, req, socket, head);
     });
     const stopWatching = tls ? watchCertificate(tls, server as TlsServer, log) : () => {};
+    stopListening = async () => {
+      stopWatching();
+      service.endReaders();
+      await connections.close(0, 0);
+    };
     await listen(server, config.port, config.host);
     const { port } = server.address() as AddressInfo;
     const redirect = config.httpRedirectPort === undefined ? undefined : await redirectTo(port, config);
@@ -90,6 +96,7 @@ export async function startServer(
       },
     };
   } catch (error) {
+    await stopListening();
     await service.close();
     throw error;
   }
@@ -120,7 +127,8 @@ function watchCertificate(paths: { cert: string; key: string }, server: TlsServe
   };
 }
 
-interface Redirect {
+/** A server that only sends on. */
+export interface Redirect {
   readonly port: number;
   close(): Promise<void>;
 }

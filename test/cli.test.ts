@@ -1,8 +1,9 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { exportSPKI, generateKeyPair, SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { signClaims } from '../src/chat/sign-claims.ts';
 import type { CommandName } from '../src/cli/commands.ts';
@@ -17,6 +18,7 @@ import { waitFor } from './support/wait-for.ts';
 let redis: TestRedis;
 let port: number;
 const running: RunningServer[] = [];
+const folders: string[] = [];
 beforeAll(async () => {
   port = await freePort();
   redis = await startTestRedis(port);
@@ -24,7 +26,14 @@ beforeAll(async () => {
 afterAll(async () => {
   await Promise.all(running.map((server) => server.close()));
   await redis.stop();
+  await Promise.all(folders.map((folder) => rm(folder, { recursive: true, force: true })));
 });
+
+async function folderOfTest(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'tl-'));
+  folders.push(folder);
+  return folder;
+}
 
 /** A command under way, or done. */
 interface Run {
@@ -161,7 +170,56 @@ describe('site', () => {
     await run(env, 'site', 'key', 'main');
   });
 
+  test('takes JSON Web Tokens by a public key, as long as it is told to', async () => {
+    const { env, url } = await serve();
+    await run(env, 'site', 'add', 'shop', '--guests', 'refused');
+    const { publicKey, privateKey } = await generateKeyPair('ES256');
+    const file = join(await folderOfTest(), 'key.pem');
+    await writeFile(file, await exportSPKI(publicKey));
+    const jwt = ['--public-key', file, '--issuer', 'https://id.example.org'];
+    const [shop] = await run(env, 'site', 'jwt', 'shop', ...jwt);
+    expect(shop).toMatchObject({ guests: 'refused', jwt: { issuer: 'https://id.example.org' } });
+    const token = (issuer: string) =>
+      new SignJWT({ site: 'shop', name: 'Zoe', role: 'member', rooms: ['*'] })
+        .setProtectedHeader({ alg: 'ES256' })
+        .setSubject('7')
+        .setIssuer(issuer)
+        .setIssuedAt()
+        .setExpirationTime('5m')
+        .sign(privateKey);
+    const right = await token('https://id.example.org');
+    expect((await Person.byClaims(url, right, 'shop')).user).toMatchObject({ id: '7', name: 'Zoe' });
+    await expect(Person.byClaims(url, await token('https://evil.example'), 'shop')).rejects.toThrow('403');
+    const listed = begin(env, 'site', 'list');
+    expect([await listed.done, listed.said[1]]).toEqual([0, expect.stringContaining('jwt=public key')]);
+    await run(env, 'site', 'jwt', 'shop', '--none');
+    const refusal = async () => {
+      const res = await Person.nobody(url, 'shop').send('/api/session', { claims: right });
+      return ((await res.json()) as { error?: { code: string } }).error?.code;
+    };
+    await waitFor('the service to know', async () => (await refusal()) === 'claims_forged', 3000);
+    await run(env, 'site', 'jwt', 'shop', '--jwks-url', 'https://id.example.org/keys');
+    const [, changed] = await run(env, 'site', 'list');
+    expect(changed?.['jwt']).toEqual({ jwksUrl: 'https://id.example.org/keys' });
+  });
+
+  test('given up by a signal before Redis was asked says nothing and ends with 1', async () => {
+    const { env } = await serve();
+    const list = begin(env, 'site', 'list');
+    list.interrupt();
+    expect([await list.done, list.said, list.complained]).toEqual([1, [], []]);
+  });
+
   test.each([
+    [['jwt', 'nowhere', '--none'], /no site nowhere/],
+    [['jwt', 'main'], /throughline site jwt/],
+    [['jwt', 'main', '--none', '--issuer', 'x'], /throughline site jwt/],
+    [['jwt', 'main', '--issuer', 'x'], /either publicKey or jwksUrl/],
+    [['jwt', 'main', '--jwks-url', 'http://id.example.org/'], /jwksUrl must be an https/],
+    [['jwt', 'main', '--public-key', '/nowhere.pem'], /--public-key can’t be read/],
+    [['jwt', 'main', '--public-key', import.meta.filename], /publicKey must be a public key in PEM/],
+    [['add', 'shop', '--jwks-url', 'https://id.example.org/'], /site add takes no --jwks-url/],
+    [['jwt', 'main', '--none', '--title', 'x'], /site jwt takes no --title/],
     [['add', 'Shop'], /site must be/],
     [['add', 'shop', '--guests', 'some'], /guests must be/],
     [['add', 'shop', '--colour', 'red'], /--colour/],
@@ -339,24 +397,20 @@ describe('doctor', () => {
 test('without REDIS_URL they work on the private Redis, whether a service runs or not', {
   timeout: 30_000,
 }, async () => {
-  const folder = await mkdtemp(join(tmpdir(), 'tl-'));
-  try {
-    const env = { DATA_DIR: folder };
-    await run(env, 'site', 'add', 'shop');
-    const config = testConfig(redis, { redisUrl: undefined, dataDir: folder, namespace: 'tl' });
-    const server = await startTestServer(config);
-    await Person.logIn(server.url, 'Ada', 'shop');
-    await run(env, 'site', 'add', 'club');
-    await Person.logIn(server.url, 'Ada', 'club');
-    await server.close();
-    expect(await run(env, 'site', 'list')).toMatchObject([
-      { site: 'club' },
-      { site: 'main' },
-      { site: 'shop' },
-    ]);
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+  const folder = await folderOfTest();
+  const env = { DATA_DIR: folder };
+  await run(env, 'site', 'add', 'shop');
+  const config = testConfig(redis, { redisUrl: undefined, dataDir: folder, namespace: 'tl' });
+  const server = await startTestServer(config);
+  await Person.logIn(server.url, 'Ada', 'shop');
+  await run(env, 'site', 'add', 'club');
+  await Person.logIn(server.url, 'Ada', 'club');
+  await server.close();
+  expect(await run(env, 'site', 'list')).toMatchObject([
+    { site: 'club' },
+    { site: 'main' },
+    { site: 'shop' },
+  ]);
 });
 
 test('the README shows every command as it is called', async () => {

@@ -1,3 +1,4 @@
+import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import type { RoomKey } from '../src/chat/rooms.ts';
 import { newSite, parseSiteName } from '../src/chat/sites.ts';
@@ -99,7 +100,7 @@ test('presence, names, rooms and memberships hold over slots', async () => {
 
 /** One site of each of so many shards. */
 async function putSites(namespace: string, shards: number): Promise<string[]> {
-  const connections = await connect(parseRedisAddress(cluster.url), { warn: () => {} } as never);
+  const connections = await connect(parseRedisAddress(cluster.url), pino({ level: 'silent' }));
   const book = new SiteBook(connections.commands, new Keys(namespace));
   const names = Array.from({ length: 100 }, (_, i) => parseSiteName(`site-${i}`));
   const sites = tagsOf(shards).map((_, shard) => names.find((name) => shardIndexOf(name, shards) === shard));

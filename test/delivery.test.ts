@@ -1,11 +1,15 @@
 import { connect } from 'node:net';
+import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { formatCursor } from '../src/chat/cursors.ts';
 import type { StreamId } from '../src/chat/ids.ts';
+import type { RoomKey } from '../src/chat/rooms.ts';
 import { DEFAULTS } from '../src/config.ts';
 import { Delivery } from '../src/delivery/delivery.ts';
+import type { Frame } from '../src/delivery/frame.ts';
 import { Heartbeats } from '../src/delivery/heartbeats.ts';
 import { Pulse } from '../src/delivery/pulse.ts';
-import type { Ending, Reader } from '../src/delivery/reader.ts';
+import type { Ending, Reader, Sink } from '../src/delivery/reader.ts';
 import type { LogReader } from '../src/log/read.ts';
 import { carriers } from './support/carriers.ts';
 import { changingClient, clientCarriers } from './support/client-carriers.ts';
@@ -170,11 +174,102 @@ test('a stream isn’t ended for want of a confirmation that Redis may have lost
   pulse.stop();
 });
 
+test('the heartbeat that proves a stream comes also while its socket is full, and no other does', async () => {
+  const told: string[] = [];
+  const reader = { isLevel: false, toldAt: 0 } as unknown as Reader;
+  const sink = { isFull: false, notice: ({ kind }: Frame) => void told.push(kind), pad: () => {} };
+  const pulse = new Pulse(reader, sink, {
+    nonce: 'n',
+    heartbeatMs: 50,
+    leaseMs: 60_000,
+    maxAgeMs: 60_000,
+    byeSpreadMs: 0,
+    heartbeats: new Heartbeats(),
+  });
+  pulse.start('e.1-0');
+  sink.isFull = true;
+  await waitFor('the proof', () => told.length > 1);
+  await pause(300);
+  expect(told).toEqual(['hello', 'heartbeat']);
+  sink.isFull = false;
+  await waitFor('the next', () => told.length > 2);
+  pulse.stop();
+});
+
+test('a stream’s time for its first confirmation begins with its hello', async () => {
+  const asked: number[] = [];
+  const reader = { isLevel: true, cursor: 'e.1-0', toldAt: 0 } as unknown as Reader;
+  const pulse = new Pulse(
+    reader,
+    { isFull: false, notice: () => {}, pad: () => {} },
+    {
+      nonce: 'n',
+      heartbeatMs: 20_000,
+      leaseMs: 60_000,
+      maxAgeMs: 60_000,
+      byeSpreadMs: 0,
+      heartbeats: new Heartbeats(),
+      confirmation: {
+        withinMs: 800,
+        isConfirmed: async () => {
+          asked.push(performance.now());
+          return true;
+        },
+      },
+    },
+  );
+  // Redis takes its time before the stream can begin.
+  await pause(600);
+  const helloAt = performance.now();
+  pulse.start('e.1-0');
+  await waitFor('the question', () => asked.length > 0);
+  expect((asked[0] as number) - helloAt).toBeGreaterThanOrEqual(790);
+  pulse.stop();
+});
+
+test('what readers can’t be read is said, once in a while, and asked for again ever more seldom', async () => {
+  const [said, asked]: [unknown[], number[]] = [[], []];
+  const id = (n: number) => `${n}-0` as StreamId;
+  const log: Partial<LogReader> = {
+    facts: async () => ({ epoch: 'e', last: id(9), base: id(1), isHeld: true, nextBefore: undefined }),
+    page: async () => {
+      asked.push(performance.now());
+      throw new Error('WRONGTYPE');
+    },
+  };
+  const events = { refilled: () => {}, failed: () => {}, insisting: (error: unknown) => said.push(error) };
+  const delivery = new Delivery(log as LogReader, DEFAULTS, events);
+  delivery.refilled({ epoch: 'e', start: id(5), last: id(9), entries: [] }, 'start');
+  const nothing = () => {};
+  const sink: Sink = {
+    carrier: 'sse',
+    isFull: false,
+    maxBytes: 1000,
+    tell: nothing,
+    level: nothing,
+    end: nothing,
+  };
+  const rooms = ['main/lobby' as RoomKey];
+  const reader = delivery.enter({ rooms, addresses: [], sink, isAllowed: async () => true });
+  void reader.begin(formatCursor('e', id(2)), () => {});
+  await waitFor('some tries', () => asked.length >= 4, 20_000);
+  reader.end();
+  const pausesMs = asked.slice(1).map((at, i) => at - (asked[i] as number));
+  // Each is the last one's twice, give or take half.
+  expect(pausesMs[2]).toBeGreaterThanOrEqual(490);
+  expect(said).toHaveLength(1);
+  expect(String((said[0] as Error).cause ?? said[0])).toContain('WRONGTYPE');
+});
+
 test.each(['not JSON', '{}', '{"user":7,"here":true}', '{"user":{"id":"u"},"here":"yes"}', 'null'])(
   'a presence that isn’t understood (%s) is passed over, and what follows is heard',
   (data) => {
     const told: unknown[] = [];
-    const delivery = new Delivery({} as LogReader, DEFAULTS, { refilled: () => {}, failed: () => {} });
+    const delivery = new Delivery({} as LogReader, DEFAULTS, {
+      refilled: () => {},
+      failed: () => {},
+      insisting: () => {},
+    });
     delivery.heardPresence = (...all) => told.push(all);
     const id = (seq: number) => `1-${seq}` as StreamId;
     delivery.refilled({ epoch: 'e', start: id(0), last: id(0), entries: [] }, 'start');
@@ -196,7 +291,11 @@ test.each(['not JSON', '{}', '{"user":7,"here":true}', '{"user":{"id":"u"},"here
 
 test('any refill is told, since goings may have passed unheard', () => {
   const reasons: string[] = [];
-  const events = { refilled: (reason: string) => void reasons.push(reason), failed: () => {} };
+  const events = {
+    refilled: (reason: string) => void reasons.push(reason),
+    failed: () => {},
+    insisting: () => {},
+  };
   const delivery = new Delivery({} as LogReader, DEFAULTS, events);
   const end = { epoch: 'e', start: '0-0' as StreamId, last: '1-0' as StreamId, entries: [] };
   for (const reason of ['start', 'outrun', 'rollback'] as const) delivery.refilled(end, reason);

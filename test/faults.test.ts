@@ -8,6 +8,7 @@ import { Redis } from 'ioredis';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { carriers } from './support/carriers.ts';
 import { freePort } from './support/free-port.ts';
+import { RedisNode } from './support/redis-nodes.ts';
 import { Person } from './support/service.ts';
 import { isAlive, ServiceProcess } from './support/service-process.ts';
 import { Traffic } from './support/traffic.ts';
@@ -254,6 +255,37 @@ describe('a start that can’t be says why in one sentence, without a stack, and
   ] as [string[], Record<string, string>, RegExp][])('with the settings %j %j', async (args, env, saying) => {
     await expectRefusal(launch(args, env), saying);
   });
+});
+
+test('a Redis that loads its data is waited for, which a signal gives up', async () => {
+  // A minute of it.
+  const keys = 60_000;
+  const loading = ['key-load-delay 1000', 'loading-process-events-interval-bytes 1024'];
+  const redis = await RedisNode.start(['save ""', ...loading]);
+  cleanUps.push(() => redis.remove());
+  await redis.client.mset(Object.fromEntries(Array.from({ length: keys }, (_, i) => [`key:${i}`, 'x'])));
+  await redis.client.save();
+  await redis.kill();
+  redis.restart().catch(() => {});
+  const onlooker = new Redis({
+    port: redis.port,
+    host: '127.0.0.1',
+    enableReadyCheck: false,
+    retryStrategy: () => 50,
+  });
+  onlooker.on('error', () => {});
+  cleanUps.push(async () => onlooker.disconnect());
+  const env = { REDIS_URL: `redis://${redis.endpoint}`, LOG_LEVEL: 'info' };
+  const service = launch([], env);
+  await waitFor('it to say so', () => service.out.includes('waiting for Redis'));
+  expect(await service.kill('SIGTERM')).toBe(0);
+  expect(service.err).toBe('');
+  expect(await onlooker.info('persistence')).toContain('loading:1');
+  const next = launch([], env);
+  await waitFor('the next to say so', () => next.out.includes('waiting for Redis'));
+  await onlooker.config('SET', 'key-load-delay', 0);
+  await next.url();
+  expect(await next.kill('SIGTERM')).toBe(0);
 });
 
 test('--help tells every setting, starts nothing and exits 0', async () => {

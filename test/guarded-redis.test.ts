@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { newSite, parseSiteName } from '../src/chat/sites.ts';
 import type { Config } from '../src/config.ts';
@@ -12,12 +13,14 @@ import type { RunningServer } from '../src/server.ts';
 import { type Carrier, carriers } from './support/carriers.ts';
 import { TestCluster } from './support/redis-cluster.ts';
 import { Certificates, type Guard } from './support/redis-guard.ts';
+import { RedisNode, SERVER_LINES } from './support/redis-nodes.ts';
 import { TestSentinels } from './support/redis-sentinels.ts';
 import { Person, startTestServer, testConfig } from './support/service.ts';
 import { Listener } from './support/talk.ts';
 import { waitFor } from './support/wait-for.ts';
 
 const [stream] = carriers as [Carrier];
+const SILENT = pino({ level: 'silent' });
 /** Of the servers among themselves, and of the test. */
 const ADMIN = 'adm1n p@ss';
 /** Of the service's user, and of the Sentinels. */
@@ -104,6 +107,24 @@ async function expectRefusal(path: string, sentence: RegExp, overrides: Partial<
   for (const secret of SECRETS) expect(refusal?.message).not.toContain(secret);
 }
 
+test('one server that wants a password over TLS is used, and nothing is without the authority', async () => {
+  const certificates = await Certificates.make();
+  const redis = await RedisNode.start(SERVER_LINES, { guard: serverGuard(certificates) });
+  try {
+    const address = withLogIn(`rediss://${redis.endpoint}/`);
+    const { redisCa, ...paths } = tlsPaths(certificates);
+    await expectRefusal(address, /certificate is by nobody that is trusted here .*REDIS_CA/, paths);
+    const { url } = await serve(address, { redisCa, ...paths });
+    const person = await Person.logIn(url);
+    const listener = await listen(person);
+    await person.post('by one alone');
+    await expectTold(listener, ['by one alone']);
+  } finally {
+    await redis.remove();
+    await certificates.remove();
+  }
+});
+
 describe.each(['without TLS', 'over TLS'])('Sentinels and servers that want a password each, %s', (how) => {
   let redis: TestSentinels;
   let certificates: Certificates | undefined;
@@ -165,7 +186,7 @@ describe.each(['without TLS', 'over TLS'])('Sentinels and servers that want a pa
 
   test('a password that is changed under a running service is logged as a refused log-in, without it', async () => {
     const told: object[] = [];
-    const log = { warn: (facts: object) => told.push(facts) } as never;
+    const log = { info: () => {}, warn: (facts: object) => told.push(facts) } as never;
     const tls = readRedisTls({ redisCa: undefined, redisCert: undefined, redisKey: undefined, ...paths });
     const connections = await connect(parseRedisAddress(address(), tls), log);
     const { client } = await redis.master();
@@ -220,7 +241,7 @@ describe('a Cluster that wants a password over TLS, with a certificate for its h
   test('what is accepted in rooms of different shards is told in each', async () => {
     const paths = tlsPaths(certificates);
     const { config, url } = await serve(address(), { shards: SHARDS, ...paths });
-    const connections = await connect(parseRedisAddress(address(), readRedisTls(paths)), {} as never);
+    const connections = await connect(parseRedisAddress(address(), readRedisTls(paths)), SILENT);
     const book = new SiteBook(connections.commands, new Keys(config.namespace));
     const names = Array.from({ length: 100 }, (_, i) => parseSiteName(`site-${i}`));
     for (const [shard] of tagsOf(SHARDS).entries()) {

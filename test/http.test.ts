@@ -10,7 +10,7 @@ import type { Config } from '../src/config.ts';
 import { inTurn } from '../src/http/in-turn.ts';
 import { createThroughline, type ThroughlineOptions } from '../src/library.ts';
 import { withoutCommand } from '../src/log/logger.ts';
-import type { RunningServer } from '../src/server.ts';
+import { type RunningServer, startServer } from '../src/server.ts';
 import { startTestRedis, type TestRedis } from './support/redis.ts';
 import { Person, startTestServer, testConfig } from './support/service.ts';
 import { waitFor } from './support/wait-for.ts';
@@ -1041,6 +1041,31 @@ describe('mounted in an application that has its own log-in', () => {
     },
   );
 
+  test('where a revocation went by unheard a stream ends, since only a new request says whether the host still knows its user', async () => {
+    const { namespace } = testConfig(redis);
+    const at = await host({ namespace, byeSpreadMs: 100 });
+    const stop = new AbortController();
+    const stream = await fetch(`${at}/talk/api/stream?rooms=lobby`, {
+      headers: { 'X-User': 'u7' },
+      signal: stop.signal,
+    });
+    let told = '';
+    const ended = (async () => {
+      for await (const chunk of stream.body as AsyncIterable<Uint8Array>) told += Buffer.from(chunk);
+    })();
+    ended.catch(() => {});
+    await waitFor('hello', () => told.includes('hello'));
+    const journal = `${namespace}:{0}:journal`;
+    await redis.client
+      .multi()
+      .xadd(journal, '*', 'to', 'user:main/u7', 'kind', 'revoke', 'before', '0-0', 'data', '{}')
+      .xtrim(journal, 'MAXLEN', 0)
+      .exec();
+    await request(at).post(`/talk${MESSAGES}`).set('X-User', 'u8').send({ text: 'after' });
+    await waitFor('the stream’s end', () => told.includes('event: bye'), 5000).finally(() => stop.abort());
+    expect(told).toMatch(/"code":"rights_changed"/);
+  });
+
   test('its own routes, errors and 404s stay its own, and the chat’s are the chat’s', async () => {
     const at = await host();
     expect((await request(at).get('/broken')).body).toEqual({ host: 'the host’s own' });
@@ -1171,6 +1196,29 @@ test('history can be paged from the very ends of the ids', async () => {
   expect(await texts('after=0-0')).toEqual(['hello']);
   expect(await texts(`after=${max}`)).toEqual([]);
   expect(await texts(`before=${max}`)).toEqual(['hello']);
+});
+
+test('the log has a line for each request, and none at info for a post that was accepted', async () => {
+  const lines: Record<string, unknown>[] = [];
+  const write = (line: string) => void lines.push(JSON.parse(line));
+  const posting = '/api/rooms/lobby/messages';
+  for (const level of ['info', 'debug']) {
+    const server = await startServer(testConfig(redis), pino({ level }, { write }));
+    const person = await Person.logIn(server.url);
+    await person.post('secret');
+    await person.send(posting, { text: '' });
+    await server.close();
+  }
+  const facts = lines
+    .filter(({ msg }) => msg === 'request')
+    .map(({ method, path, status }) => [method, path, status]);
+  const [session, accepted, refused] = [
+    ['POST', '/api/session', 201],
+    ['POST', posting, 201],
+    ['POST', posting, 400],
+  ];
+  expect(facts).toEqual([session, refused, session, accepted, refused]);
+  expect(JSON.stringify(lines)).not.toContain('secret');
 });
 
 test('of a failed command the log tells what failed, and not what was sent with it', async () => {

@@ -256,6 +256,12 @@ describe('what they tell', () => {
     expect(told('catch_ups_total{from="window"}')).toBe(1);
     expect([told('catch_ups_total{from="log"}'), told('log_pages_read_total')]).toEqual([0, 0]);
 
+    await person.send('/api/rooms', { room: 'quiet' });
+    const untouched = await begun(sse.follow(person, ['quiet'], recent));
+    await untouched.cut();
+    told = await counts();
+    expect(told('catch_ups_total{from="window"}')).toBe(1);
+
     const far = postStream.follow(person, ['lobby'], first);
     await waitFor('all', () => far.texts.length === 9);
     await far.cut();
@@ -353,6 +359,19 @@ describe('what they tell', () => {
       return lag > 0.2 && lag < 2;
     };
     await waitFor('the lag', isSeen);
+  });
+
+  test('how long Redis takes to append posts, waits of its own included', async () => {
+    const { server, person } = await serve();
+    await person.post('quick');
+    const [took, calls] = ['throughline_append_seconds_sum', 'throughline_append_seconds_count'];
+    const quick = await scrape(server.metricsUrl as string);
+    expect(quick.get(calls)).toBe(1);
+    await redis.client.client('PAUSE', 1500, 'WRITE');
+    await person.post('held up');
+    const slow = await scrape(server.metricsUrl as string);
+    expect(slow.get(calls)).toBe(2);
+    expect((slow.get(took) ?? 0) - (quick.get(took) ?? 0)).toBeGreaterThan(0.3);
   });
 
   test('no name of a user or room, and every name is in the README', async () => {

@@ -81,6 +81,7 @@ test('a cursor ahead of this process’ window is no rollback, and nothing at or
     failed: (error) => {
       throw error;
     },
+    insisting: () => {},
   });
   delivery.refilled(old, 'start');
 

@@ -1,10 +1,13 @@
+import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { request } from 'node:http';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect } from 'node:tls';
 import { generate } from 'selfsigned';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { freePort } from './support/free-port.ts';
 import { startTestRedis, type TestRedis } from './support/redis.ts';
 import { startTestServer, testConfig } from './support/service.ts';
 import { waitFor } from './support/wait-for.ts';
@@ -56,6 +59,23 @@ test('a renewed certificate is served without a restart, and plain HTTP is sent 
     expect(redirected).toEqual({ status: 308, location: `https://127.0.0.1:${port}/rooms?x=1` });
   } finally {
     await server.close();
+  }
+});
+
+test('where the port of plain HTTP can’t be had nothing is left that listens', async () => {
+  await renewCertificate('third.example');
+  const taken = createServer().listen(0, '127.0.0.1');
+  await once(taken, 'listening');
+  const [port, httpRedirectPort] = [await freePort(), (taken.address() as AddressInfo).port];
+  try {
+    const starting = startTestServer(testConfig(redis, { ...paths(), port, httpRedirectPort }));
+    await expect(starting).rejects.toMatchObject({
+      name: 'StartError',
+      message: expect.stringMatching(/in use/),
+    });
+    await expect(nameServed(port)).rejects.toMatchObject({ code: 'ECONNREFUSED' });
+  } finally {
+    taken.close();
   }
 });
 

@@ -1,15 +1,22 @@
 import { createHmac } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { pino } from 'pino';
 import { Webhook, WebhookVerificationError } from 'standardwebhooks';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { parseHookDraft, rotated, secretsOf } from '../src/chat/hooks.ts';
 import { MAIN_SITE } from '../src/chat/sites.ts';
 import type { CommandName } from '../src/cli/commands.ts';
 import { runCommand } from '../src/cli/run-command.ts';
-import type { Config } from '../src/config.ts';
+import { type Config, DEFAULTS } from '../src/config.ts';
+import { DeadLetters } from '../src/log/dead-letters.ts';
+import { HookBook } from '../src/log/hook-book.ts';
+import { JournalGroup } from '../src/log/journal-group.ts';
+import { Keys } from '../src/log/keys.ts';
 import type { RunningServer } from '../src/server.ts';
+import { Receiver } from '../src/webhooks/receiver.ts';
 import { signedHeaders } from '../src/webhooks/sign.ts';
+import { Webhooks } from '../src/webhooks/webhooks.ts';
 import { freePort } from './support/free-port.ts';
 import { startTestRedis, type TestRedis } from './support/redis.ts';
 import { scrape } from './support/scrape.ts';
@@ -309,6 +316,22 @@ describe('several processes', () => {
     expect(host.texts.length).toBe(200);
   });
 
+  test('acknowledge all that was taken, also what was while others were being acknowledged', async () => {
+    const { env, ada, config, samples } = await serve({ webhookConcurrency: 8 }, 2);
+    const host = new Host();
+    host.answer = (res) => void setTimeout(() => res.end(), Math.random() * 5);
+    const { id } = await addHook(env, await host.listen());
+    await Promise.all(Array.from({ length: 300 }, (_, i) => ada.post(`${i}`)));
+    await waitFor('all of it', async () => (await samples()).delivered === 300);
+    const groups = () =>
+      redis.client.xinfo('GROUPS', `${config.namespace}:{0}:journal`) as Promise<unknown[][]>;
+    const pending = async () => {
+      const group = (await groups()).find((fields) => fields.includes(`webhook:${id}`));
+      return group?.[group.indexOf('pending') + 1];
+    };
+    await waitFor('nothing to be held by anybody', async () => (await pending()) === 0, 5000);
+  });
+
   test('take over what one that stops leaves, and nothing is lost', async () => {
     const { env, ada, servers } = await serve(
       { webhookTries: 1000, webhookBackoffMs: 2000, leaseMs: 1000 },
@@ -545,6 +568,46 @@ function verifies({ headers, body }: Call, secret: string): boolean {
     throw error;
   }
 }
+
+test('a stop doesn’t wait for a connection that never comes', async () => {
+  const keys = new Keys(testConfig(redis).namespace);
+  const book = new HookBook(redis.client, keys);
+  await book.put(book.make(MAIN_SITE, { url: 'http://127.0.0.1:1/', events: ['message'] }));
+  let isAsked = false;
+  const open = () => {
+    isAsked = true;
+    return new Promise<never>(() => {});
+  };
+  const log = pino({ level: 'silent' });
+  const webhooks = new Webhooks({ commands: redis.client, open, keys, keysOf: () => keys, log }, DEFAULTS);
+  webhooks.start();
+  await waitFor('the question', () => isAsked);
+  const at = performance.now();
+  await webhooks.stop();
+  expect(performance.now() - at).toBeLessThan(1000);
+});
+
+test('a letter that was kept isn’t kept again, where it can’t be asked at once whether its webhook still is', async () => {
+  const keys = new Keys(testConfig(redis).namespace);
+  const book = new HookBook(redis.client, keys);
+  const hook = book.make(MAIN_SITE, { url: 'http://127.0.0.1:1/', events: ['message'] });
+  const group = new JournalGroup(redis.client, keys, hook.id, 'consumer');
+  await group.restore();
+  const dead = new DeadLetters(redis.client, keys);
+  let asked = 0;
+  const isKept = async () => {
+    if (asked++ === 0) throw new Error('Connection is closed.');
+    return true;
+  };
+  const counts = { delivered: 0, retried: 0, dead: 0, dropped: 0, trimmed: 0 };
+  const options = { ...DEFAULTS, webhookTries: 1 };
+  const receiver = new Receiver(hook, isKept, group, dead, counts, pino({ level: 'silent' }), options);
+  receiver.start();
+  await waitFor('the word of the lost place', () => counts.dead === 1);
+  await receiver.stop();
+  expect(asked).toBeGreaterThan(1);
+  expect(await dead.list(hook.id)).toHaveLength(1);
+});
 
 test('without webhooks nothing is opened for them', async () => {
   const { config, ada } = await serve();

@@ -1,7 +1,7 @@
 // What the machine says about processes: CPU, memory, limits, and what else went on.
 import { spawnSync } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
-import { cpus } from 'node:os';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 
 const JIFFY_MS = 10;
 
@@ -31,8 +31,17 @@ export function cpuMs(pids) {
   return sum;
 }
 
+/** What all cores have done so far for processes, and what the host withheld from them (steal), without what network interrupts took; 0 where /proc isn't there. */
 export function machineCpuMs() {
-  return cpus().reduce((sum, { times }) => sum + times.user + times.nice + times.sys + times.irq, 0);
+  try {
+    const [, user, nice, system, , , irq, , steal] = readFileSync('/proc/stat', 'utf8')
+      .split('\n', 1)[0]
+      .split(/ +/)
+      .map(Number);
+    return (user + nice + system + irq + steal) * JIFFY_MS;
+  } catch {
+    return 0;
+  }
 }
 
 /** Resident memory of processes. */
@@ -91,8 +100,20 @@ export function debianVersion(name) {
   return stdout || 'of unknown version';
 }
 
+/** Whether `dist/` was built since anything in `src/` was changed. */
+export function isBuilt(root) {
+  const changedAt = (path) => statSync(path).mtimeMs;
+  try {
+    const builtAt = changedAt(join(root, 'dist/main.js'));
+    const sources = readdirSync(join(root, 'src'), { recursive: true });
+    return sources.every((name) => changedAt(join(root, 'src', name)) <= builtAt);
+  } catch {
+    return false;
+  }
+}
+
 /** The commit, and whether the tree differs from it. */
-export function commit(cwd) {
+export function commitAt(cwd) {
   const git = (...args) => spawnSync('git', args, { cwd, encoding: 'utf8' }).stdout?.trim() ?? '';
   const id = git('rev-parse', '--short=12', 'HEAD');
   const changed = git('status', '--porcelain', '--', 'src', 'package.json');

@@ -5,6 +5,8 @@ import { whole } from '../rig/formats.mjs';
 const CONNECTIONS = 256;
 /** In crowds a confirmation is forgotten after a twentieth of LEASE_MS, which is 60 s: then it is Redis' business again. */
 const FORGOTTEN_MS = 3500;
+/** A session is renewed, and its reading kept, for half a minute. */
+const RENEWED_MS = 31_000;
 
 export const row = 11;
 export const title = 'confirmations';
@@ -23,7 +25,13 @@ export async function run(measuring) {
         const first = await side.ask('confirmAll', { connections: CONNECTIONS });
         await pause(FORGOTTEN_MS);
         const again = await side.ask('confirmAll', { connections: CONNECTIONS });
-        return { ...figuresOf('first', first), ...figuresOf('again', again) };
+        await pause(RENEWED_MS);
+        const renewing = await side.ask('confirmAll', { connections: CONNECTIONS });
+        return {
+          ...figuresOf('first', first),
+          ...figuresOf('again', again),
+          ...figuresOf('renewing', renewing),
+        };
       });
       const state = (label, format, ours) =>
         measuring.state({ row, store, label: `${where}, ${whole(people)} people: ${label}`, format, ours });
@@ -32,6 +40,8 @@ export async function run(measuring) {
       // In small rooms it is remembered for longer, so it costs Redis the stream's lease alone.
       state('further confirmations for each CPU second of the service', whole, found.again);
       state('CPU of Redis for a further one', microseconds, found.againRedisUs);
+      state('those that renew the session for each CPU second of the service', whole, found.renewing);
+      state('CPU of Redis for one that renews the session', microseconds, found.renewingRedisUs);
     }
   }
 }

@@ -8,11 +8,11 @@ import java.util.stream.Collectors;
 import javax.crypto.Mac;
 import javax.crypto.spec.SecretKeySpec;
 
-/** Java 8 or later, without a library: ThroughlineClaims.of(id, name, System.getenv("THROUGHLINE_KEY")). See throughline.jsp. */
+/** Java 8 or later, without a library: ThroughlineClaims.of("shop", id, name, System.getenv("THROUGHLINE_KEY")). See throughline.jsp. */
 public final class ThroughlineClaims {
-    public static String of(String id, String name, String key) throws GeneralSecurityException {
+    public static String of(String site, String id, String name, String key) throws GeneralSecurityException {
         long now = System.currentTimeMillis() / 1000;
-        return sign(json("main", id, name, null, "member", Collections.singletonList("*"), now, now + 600), key);
+        return sign(json(site, id, name, null, "member", Collections.singletonList("*"), now, now + 600), key);
     }
 
     /** avatar may be null; iat and exp are in seconds, and at most 600 apart. */

@@ -7,6 +7,6 @@
   String user = request.getRemoteUser();
   String key = System.getenv("THROUGHLINE_KEY");
   // Nobody is logged in: the chat takes visitors for guests.
-  String claims = user == null || key == null ? "" : ThroughlineClaims.of(user, user, key);
+  String claims = user == null || key == null ? "" : ThroughlineClaims.of("main", user, user, key);
 %>
 <script src="/chat/widget.js" async data-site="main" data-room="lobby" data-claims="<%= claims %>"></script>

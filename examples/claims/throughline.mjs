@@ -1,4 +1,4 @@
-// throughlineClaims({ id: String(user.id), name: user.name }, process.env.THROUGHLINE_KEY)
+// throughlineClaims({ site: 'shop', id: String(user.id), name: user.name }, process.env.THROUGHLINE_KEY)
 import { createHmac } from 'node:crypto';
 
 export function throughlineClaims(user, key) {

@@ -1,5 +1,5 @@
 <?php
-// throughline_claims(['id' => (string) $user['id'], 'name' => $user['name']], getenv('THROUGHLINE_KEY'))
+// throughline_claims(['site' => 'shop', 'id' => (string) $user['id'], 'name' => $user['name']], getenv('THROUGHLINE_KEY'))
 function throughline_claims(array $user, string $key): string
 {
     $now = time();

@@ -1,4 +1,4 @@
-"""Django: context['claims'] = throughline_claims({'id': str(user.pk), 'name': user.get_username()}, settings.THROUGHLINE_KEY)"""
+"""Django: context['claims'] = throughline_claims({'site': 'shop', 'id': str(user.pk), 'name': user.get_username()}, settings.THROUGHLINE_KEY)"""
 import base64
 import hashlib
 import hmac

@@ -1,5 +1,5 @@
 # Rails, as app/helpers/throughline_helper.rb:
-#   throughline_claims({ id: current_user.id.to_s, name: current_user.name }, ENV.fetch('THROUGHLINE_KEY'))
+#   throughline_claims({ site: 'shop', id: current_user.id.to_s, name: current_user.name }, ENV.fetch('THROUGHLINE_KEY'))
 require 'json'
 require 'openssl'
 

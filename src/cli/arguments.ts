@@ -14,7 +14,18 @@ export const STORE_OPTIONS = { 'redis-url': text, 'data-dir': text, namespace: t
 /** What commands take that ask a service. */
 export const ASKING_OPTIONS = { url: text, key: text, name: text, site: text };
 
-export const SITE_OPTIONS = { ...STORE_OPTIONS, title: text, origin: many, guests: text, remove: text };
+export const SITE_OPTIONS = {
+  ...STORE_OPTIONS,
+  title: text,
+  origin: many,
+  guests: text,
+  remove: text,
+  'jwks-url': text,
+  'public-key': text,
+  issuer: text,
+  audience: text,
+  none: flag,
+};
 
 export const HOOK_OPTIONS = { ...STORE_OPTIONS, events: text, all: flag, now: flag };
 

@@ -4,6 +4,7 @@ export const USAGES = {
 throughline site list
 throughline site remove <site>
 throughline site key <site> [--remove <id>]
+throughline site jwt <site> --jwks-url https://… | --public-key <file> [--issuer …] [--audience …] | --none
 throughline site webhook add <site> <url> [--events message,presence,closed]
 throughline site webhook list [<site>]
 throughline site webhook rotate <id> [--now]

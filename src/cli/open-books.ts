@@ -3,7 +3,7 @@ import type { SiteName } from '../chat/sites.ts';
 import { type Config, configFrom } from '../config.ts';
 import { ApiKeys } from '../log/api-keys.ts';
 import { Appender } from '../log/append.ts';
-import { connect } from '../log/connections.ts';
+import { type Connections, connect } from '../log/connections.ts';
 import { startEmbeddedRedis } from '../log/embedded-redis.ts';
 import { Keys } from '../log/keys.ts';
 import type { Log } from '../log/logger.ts';
@@ -34,13 +34,18 @@ type StoreFlags = Readonly<Partial<Record<'redis-url' | 'data-dir' | 'namespace'
 
 /**
  * Opens what REDIS_URL or else the private Redis in DATA_DIR holds. The private one is asked on its socket while a service
- * runs it, and otherwise started for the moment. Throws a StartError.
+ * runs it, and otherwise started for the moment. Throws a StartError, and the signal's reason where that aborts.
  */
 export async function openBooks({ env, signal }: Io, flags: StoreFlags): Promise<Books> {
   const config = storeConfig(env, flags);
-  const { address, close } = await storeOf(config, signal);
+  const { address, close: closeStore } = await storeOf(config, signal);
+  let connections: Connections | undefined;
+  const close = async () => {
+    connections?.close();
+    await closeStore();
+  };
   try {
-    const connections = await connect(address, SILENT);
+    connections = await connect(address, SILENT, { signal });
     const redis = connections.commands;
     const keys = new Keys(config.namespace);
     const tags = tagsOf(Number((await redis.get(keys.shards)) ?? config.shards));
@@ -52,10 +57,7 @@ export async function openBooks({ env, signal }: Io, flags: StoreFlags): Promise
       apiKeys: new ApiKeys(redis, keys),
       keysOf,
       appenderOf: (site) => new Appender(redis, keysOf(site), config),
-      close: async () => {
-        connections.close();
-        await close();
-      },
+      close,
     };
   } catch (error) {
     await close();

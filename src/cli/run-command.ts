@@ -15,7 +15,10 @@ const COMMANDS: Readonly<Record<CommandName, () => Promise<Command>>> = {
   doctor: async () => (await import('./doctor-command.ts')).doctorCommand,
 };
 
-/** Runs a command. Answers the exit code: 1 with a sentence about what is wrong, which with `--json` is JSON as well. */
+/**
+ * Runs a command. Answers the exit code: 1 with a sentence about what is wrong, which with `--json` is JSON as well, and
+ * without one where a signal gave it up.
+ */
 export async function runCommand(io: Io, name: CommandName, args: readonly string[]): Promise<number> {
   const [end] = [args.indexOf('--')].filter((i) => i >= 0);
   if (args.slice(0, end).includes('--help')) {
@@ -27,6 +30,7 @@ export async function runCommand(io: Io, name: CommandName, args: readonly strin
     await command(io, args);
     return 0;
   } catch (error) {
+    if (io.signal.aborted && error === io.signal.reason) return 1;
     if (!(error instanceof StartError || error instanceof Refusal)) throw error;
     const { message } = error;
     const code = error instanceof Refusal || error instanceof RefusedVisit ? { code: error.code } : {};

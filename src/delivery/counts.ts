@@ -29,7 +29,7 @@ export interface Counts {
   events: number;
   /** Runs told to readers: one write each on carriers that stay open, one answer each on polls. */
   runs: number;
-  /** Readers that came back with a cursor and had missed something, by where that was read. */
+  /** Readers that came back with a cursor: told from the window what they had missed, or so far behind that the log was read. */
   readonly catchUps: Record<'window' | 'log', number>;
   /** Pages of room logs read for readers that the window didn't reach back to. */
   logPages: number;

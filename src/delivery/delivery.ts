@@ -38,6 +38,8 @@ interface DeliveryEvents {
   refilled(reason: RefillReason): void;
   /** Telling one reader threw; it was ended, the others weren't touched. */
   failed(error: unknown): void;
+  /** What readers need couldn't be had, and they ask again; told every few seconds at most. */
+  insisting(error: unknown): void;
 }
 
 /** What a carrier asks for: rooms to read, the sink that carries, and whose session or user it is. */
@@ -67,6 +69,7 @@ const READERS_A_BURST = 64;
  * has the others of its room wait as well.
  */
 const QUIET_MS = 50;
+const INSISTING_TOLD_EVERY_MS = 5000;
 
 /** What is to be told in one round: to whom, where the window ended before it, and when its oldest was appended, by Redis' clock. */
 interface News {
@@ -99,6 +102,7 @@ export class Delivery implements TailListener, Surroundings {
   /** What was heard for readers of this process since that round began. */
   #news: News | undefined;
   #farewell: (() => Ending) | undefined;
+  #insistingToldAt = Number.NEGATIVE_INFINITY;
   suspectRollback: () => void = () => {};
   /** Told once a turn: milliseconds from the append of the round’s oldest news until the turn’s readers were written to. */
   toldTurn: (latencyMs: number) => void = () => {};
@@ -272,6 +276,13 @@ export class Delivery implements TailListener, Surroundings {
   failed(error: unknown, reader: Reader): void {
     this.#events.failed(error);
     reader.end();
+  }
+
+  insisting(error: unknown): void {
+    const now = performance.now();
+    if (now - this.#insistingToldAt < INSISTING_TOLD_EVERY_MS) return;
+    this.#insistingToldAt = now;
+    this.#events.insisting(error);
   }
 
   /** Logged out, revoked, or allowed something else: acts when it is read, before what came with it, so that no cursor counts as told what wasn't. */

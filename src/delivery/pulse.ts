@@ -43,7 +43,9 @@ export class Pulse {
   readonly #reader: Reader;
   readonly #sink: StreamSink;
   readonly #options: PulseOptions;
-  readonly #startedAt = performance.now();
+  /** Its life was reckoned from here. */
+  readonly #madeAt = performance.now();
+  #helloAt = 0;
   readonly #lifeMs: number;
   #confirmBy: number;
   #beats = 0;
@@ -63,6 +65,7 @@ export class Pulse {
 
   /** Says `hello`; `cursor` is the one resumed from. */
   start(cursor: string | undefined): void {
+    this.#helloAt = performance.now();
     const hello: HelloNotice = {
       kind: 'hello',
       nonce: this.#options.nonce,
@@ -85,17 +88,20 @@ export class Pulse {
 
   #beat(): void {
     if (this.#reader.ended) return;
-    const age = performance.now() - this.#startedAt;
-    if (age >= this.#lifeMs) return this.#reader.end(this.#comeBack('max_age'));
+    const now = performance.now();
+    const age = now - this.#helloAt;
+    const leftMs = this.#lifeMs - (now - this.#madeAt);
+    if (leftMs <= 0) return this.#reader.end(this.#comeBack('max_age'));
     if (age >= this.#confirmBy) void this.#askForConfirmation(age);
-    const quietMs = performance.now() - this.#reader.toldAt;
+    const quietMs = now - this.#reader.toldAt;
     const isDue = this.#beats === 0 || quietMs >= this.#options.heartbeatMs;
-    if (isDue && !this.#sink.isFull) {
+    // The first one proves the stream, also to whoever still catches up: behind what is on its way it comes before all else.
+    if (isDue && (this.#beats === 0 || !this.#sink.isFull)) {
       const { isLevel, cursor } = this.#reader;
       this.#sink.notice(this.#options.heartbeats.frame(++this.#beats, isLevel ? cursor : undefined));
     }
     const nextMs = isDue ? this.#options.heartbeatMs : this.#options.heartbeatMs - quietMs;
-    const waitMs = Math.max(1, Math.min(nextMs, this.#confirmBy - age, this.#lifeMs - age));
+    const waitMs = Math.max(1, Math.min(nextMs, this.#confirmBy - age, leftMs));
     this.#beatAfter(Math.ceil(waitMs / STEP_MS) * STEP_MS);
   }
 

@@ -60,6 +60,8 @@ export interface Surroundings {
   readonly pageEntries: number;
   /** Telling a reader threw, which is a bug. */
   failed(error: unknown, reader: Reader): void;
+  /** What a reader needs couldn't be had; it asks again. */
+  insisting(error: unknown): void;
   /** Has the tail compare this process' history with Redis' soon. */
   suspectRollback(): void;
 }
@@ -81,6 +83,7 @@ interface ReaderOptions {
 }
 
 const RETRY_MS = 250;
+const MAX_RETRY_MS = 2000;
 
 /**
  * One subscriber: a cursor, not a queue. What follows the cursor is read from the window if that reaches back so far,
@@ -194,10 +197,14 @@ export class Reader {
     if (this.#ended) return;
     this.#goTo(after === undefined ? window.end : asked.id);
     this.#begun();
-    if (compareIds(this.#cursor, window.end) < 0)
-      this.#around.counts.catchUps[window.reachesBackTo(this.#cursor) ? 'window' : 'log']++;
+    const { counts } = this.#around;
+    const mustReadLog = !window.reachesBackTo(this.#cursor);
+    if (mustReadLog) counts.catchUps.log++;
     resumed(formatCursor(window.epoch, this.#cursor));
+    const runsBefore = counts.runs;
     this.advance();
+    // What followed its cursor may have been of other rooms.
+    if (!mustReadLog && counts.runs > runsBefore) counts.catchUps.window++;
   }
 
   /**
@@ -399,14 +406,16 @@ export class Reader {
   async #insist<T>(
     isWanted: () => boolean,
     ask: (isWanted: () => boolean) => Promise<T>,
+    maxRetryMs = MAX_RETRY_MS,
   ): Promise<T | undefined> {
     const isStillWanted = () => !this.#ended && isWanted();
-    while (isStillWanted()) {
+    for (let retryMs = RETRY_MS; isStillWanted(); retryMs = Math.min(2 * retryMs, maxRetryMs)) {
       try {
         const answer = await ask(isStillWanted);
         return isStillWanted() ? answer : undefined;
-      } catch {
-        await pause(jittered(RETRY_MS, 0.5, 1.5), undefined, { ref: false });
+      } catch (error) {
+        this.#around.insisting(error);
+        await pause(jittered(retryMs, 0.5, 1.5), undefined, { ref: false });
       }
     }
     return undefined;
@@ -423,7 +432,8 @@ export class Reader {
   }
 
   async #askAgain(): Promise<void> {
-    const isAllowed = await this.#insist(() => true, this.#isAllowed);
+    // A log-out must end it within two seconds, however long nobody could say so.
+    const isAllowed = await this.#insist(() => true, this.#isAllowed, RETRY_MS);
     if (isAllowed === undefined || isAllowed === true) return;
     this.end(isAllowed || { code: 'session_ended' });
   }

@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import type { Request } from 'express';
+import { Refusal } from '../chat/refusals.ts';
 import { type RoomKey, roomKey } from '../chat/rooms.ts';
 import { Pulse, type StreamSink } from '../delivery/pulse.ts';
-import type { Reader, Sink } from '../delivery/reader.ts';
+import type { Ending, Reader, Sink } from '../delivery/reader.ts';
 import { guestsAddress, type Identity, siteAddress, type Ticket } from './authority.ts';
 import { parseReading } from './reading-request.ts';
 import { mayStillRead, mustEnterAll, mustExistAll } from './rights.ts';
@@ -86,6 +87,13 @@ export function hearOf(
   siteWatch.saw(site);
 }
 
+/** What is said of a reader that ended before it was accepted. */
+export function refusalOfEnded(by: Ending | undefined): Refusal {
+  if (by?.code === 'session_ended') return new Refusal('no_session', 'The session has ended.');
+  const why = by?.code === 'shutting_down' ? 'The service is about to stop' : 'It ended before it began';
+  return new Refusal('unavailable', `${why}. Come back.`, { retryAfter: 1 });
+}
+
 /** Enters a reader that lasts, as every carrier that stays open does it. */
 export function enterLasting(
   service: Service,
@@ -99,7 +107,7 @@ export function enterLasting(
     rooms,
     addresses: ticket.addresses,
     sink,
-    isAllowed: () => mayStillRead(authority, ticket, rooms),
+    isAllowed: () => mayStillRead(authority, ticket, rooms, config.byeSpreadMs),
   });
   const pulseOf = ({ holder, endsAtMs = Number.POSITIVE_INFINITY }: Identity) =>
     new Pulse(reader, sink, {

@@ -4,9 +4,10 @@ import { compareIds } from '../chat/ids.ts';
 import { Refusal } from '../chat/refusals.ts';
 import { parseRoomName, type RoomKey, type RoomName } from '../chat/rooms.ts';
 import type { Ending } from '../delivery/reader.ts';
+import { withoutCommand } from '../log/logger.ts';
 import { whenReachable } from '../log/unreachable.ts';
 import { confirmStream, isNonce } from './confirm.ts';
-import { enterLasting, newNonce } from './lasting.ts';
+import { enterLasting, newNonce, refusalOfEnded } from './lasting.ts';
 import type { EntryPrinter } from './plain-entries.ts';
 import { head, html, type Markup, wayUp } from './plain-html.ts';
 import { LiveSink } from './plain-sink.ts';
@@ -86,9 +87,10 @@ ${start.isCut ? html`<p class="older"><a href="${room}" target="_top">There are 
     } catch (error) {
       reader.end();
       if (!res.headersSent) throw error;
+      service.log.error({ err: withoutCommand(error) }, 'a page that is held open failed; it was ended');
       return;
     }
-    if (!res.headersSent && !res.destroyed) throw endedRefusal(reader.ended?.by);
+    if (!res.headersSent && !res.destroyed) throw refusalOfEnded(reader.ended?.by);
     if (isShort) await confirmStream(service, ticket, { rooms: [asked.room] }).catch(() => {});
   };
 }
@@ -181,10 +183,4 @@ function closingWords({ code }: Ending, room: string): Markup | undefined {
     default:
       return undefined;
   }
-}
-
-function endedRefusal(by: Ending | undefined): Refusal {
-  return by?.code === 'session_ended'
-    ? new Refusal('no_session', 'The session has ended.')
-    : new Refusal('unavailable', 'The service is being restarted.');
 }

@@ -125,7 +125,7 @@ export function poll(service: Service) {
         rooms: keys,
         addresses: ticket.addresses,
         sink,
-        isAllowed: () => mayStillRead(authority, ticket, keys),
+        isAllowed: () => mayStillRead(authority, ticket, keys, config.byeSpreadMs),
       });
       whenOver(res, () => {
         stop();

@@ -5,10 +5,13 @@ import type { Log } from '../log/logger.ts';
 /** Paths that are asked for all the time and would drown the rest. */
 const UNLOGGED = /\/(api\/(poll|confirm)|plain\/[^/]+\/(live|proof)|healthz|readyz|metrics)$/;
 
+/** What people do all day: at `debug`, unless it was refused (which the counts tell by its code alone) or never answered. */
+const QUIET_POSTS = /\/(api\/rooms\/[^/]+\/messages|plain\/[^/]+\/post)$/;
+
 /** One line a request, when it ends: no query, no body, no headers, so no text, cookie or token. */
 export function logRequests(log: Log) {
   return (req: Request, res: Response, next: NextFunction): void => {
-    const tell = lineOf(log, req, () => res.statusCode);
+    const tell = lineOf(log, req, () => (res.headersSent ? res.statusCode : undefined));
     // A stream that goes on without its response tells its own end.
     if (tell) res.once('close', () => res.locals['isHeld'] !== true && tell());
     next();
@@ -35,9 +38,12 @@ export function lineOf(
   if (log.isLevelEnabled?.('info') === false) return undefined;
   const path = originalUrl.split('?', 1)[0] as string;
   if (UNLOGGED.test(path)) return undefined;
+  const isPost = method === 'POST' && QUIET_POSTS.test(path);
   const startedAt = performance.now();
   return () => {
-    const ms = Math.round(performance.now() - startedAt);
-    log.info({ method, path, status: statusOf(), ms }, 'request');
+    const status = statusOf();
+    const level = isPost && status !== undefined && status < 400 ? 'debug' : 'info';
+    if (level === 'debug' && log.isLevelEnabled?.('debug') === false) return;
+    log[level]({ method, path, status, ms: Math.round(performance.now() - startedAt) }, 'request');
   };
 }

@@ -1,6 +1,7 @@
 import { Refusal } from '../chat/refusals.ts';
 import { type RoomKey, type RoomName, roomKey, roomNameOf } from '../chat/rooms.ts';
 import type { Permission } from '../delivery/reader.ts';
+import { jittered } from '../log/jitter.ts';
 import type { RoomBook } from '../log/room-book.ts';
 import { whenReachable } from '../log/unreachable.ts';
 import { type Authority, type Identity, known, type Ticket } from './authority.ts';
@@ -32,12 +33,17 @@ export function mustExistAll(
   return book.areThere(rooms) ? undefined : whenReachable(book.mustExist(rooms));
 }
 
-/** Whether a reader of these rooms may still read all of them. Rejects if that can't be told now. */
+/**
+ * Whether a reader of these rooms may still read all of them. Rejects if that can't be told now. Where only a request of its
+ * own can tell, its client makes one, and those of many come spread over `spreadMs`.
+ */
 export async function mayStillRead(
   authority: Authority,
   ticket: Ticket,
   rooms: readonly RoomKey[],
+  spreadMs: number,
 ): Promise<Permission> {
+  if (!authority.isTicketLasting) return { code: 'rights_changed', retryMs: jittered(spreadMs, 0, 1) };
   const identity = await known(authority.identify(ticket));
   if (identity === undefined) return false;
   // Its client comes back, and is told which room it is.

@@ -26,11 +26,13 @@ import type { Shard } from './service.ts';
 import { SessionCache } from './session-cache.ts';
 
 const RENEW_EVERY_MS = 30_000;
-/** Of credentials, and of sessions. */
-const MAX_KEPT = 20_000;
+/** Of cookies and of tokens whose signature needn't be checked again; nothing but others takes them away. */
+const MAX_CREDENTIALS = 20_000;
+/** More than one process serves within half a minute. */
+const MAX_SESSIONS = 100_000;
 /** A log-out must be heard everywhere within 2 s, also where the journal isn't. */
 const HEARD_WITHIN_MS = 1500;
-const KEEPING = { unheardMs: HEARD_WITHIN_MS, heardMs: 30_000, most: MAX_KEPT };
+const KEEPING = { unheardMs: HEARD_WITHIN_MS, heardMs: 30_000, most: MAX_SESSIONS };
 /** Of a token, which lives in a page's memory and is renewed from the host's own session. */
 const BEARER_LIFE_MS = 900_000;
 
@@ -230,7 +232,7 @@ function userKeyIn({ site = MAIN_SITE, user }: StoredSession): UserKey | undefin
 function keep(tickets: Map<string, CookieTicket>, credential: string, sid: string | undefined): CookieTicket {
   if (sid === undefined) return NOBODY;
   const ticket = { sid, addresses: [sessionAddress(sid)] };
-  if (tickets.size >= MAX_KEPT) tickets.delete(tickets.keys().next().value as string);
+  if (tickets.size >= MAX_CREDENTIALS) tickets.delete(tickets.keys().next().value as string);
   tickets.set(credential, ticket);
   return ticket;
 }

@@ -9,7 +9,7 @@ import type { Ticket } from './authority.ts';
 import { confirmStream } from './confirm.ts';
 import { declineUpgrade } from './decline-upgrade.ts';
 import { probeSocket } from './doctor-socket.ts';
-import { type Asked, enterLasting, lastingAskedOf } from './lasting.ts';
+import { type Asked, enterLasting, lastingAskedOf, refusalOfEnded } from './lasting.ts';
 import { checkUpgradeOrigin } from './origin.ts';
 import { queryOf } from './reading-request.ts';
 import { toRefusal } from './refuse.ts';
@@ -107,7 +107,7 @@ async function openSocket(
       sink.accept(webSocket);
       listen(service, webSocket, socket, { reader, ticket });
     });
-    if (webSocket === undefined) throw refusalOfEnded(reader.ended?.by?.code);
+    if (webSocket === undefined) throw refusalOfEnded(reader.ended?.by);
   } catch (error) {
     reader.end();
     if (webSocket === undefined) throw error;
@@ -157,10 +157,12 @@ async function openByToken(
       listen(service, webSocket, socket, { reader: lasting.reader, ticket });
       hearEarly();
     });
-    if (!hasBegun) throw refusalOfEnded(lasting.reader.ended?.by?.code);
+    if (!hasBegun) throw refusalOfEnded(lasting.reader.ended?.by);
   } catch (error) {
     reader?.end();
     const { code, status } = toRefusal(error, log);
+    // Who has left is refused nothing.
+    if (socket.destroyed) return;
     counts.refusals[code]++;
     say(code, status < 500 ? CLOSE.refused : CLOSE.goingAway);
   }
@@ -197,13 +199,6 @@ function listen(
     webSocket.close(code, why);
     reader.end();
   };
-}
-
-/** A reader ended before its upgrade was accepted. */
-function refusalOfEnded(code: string | undefined): Refusal {
-  return code === 'session_ended'
-    ? new Refusal('no_session', 'The session has ended.')
-    : new Refusal('unavailable', 'The service is about to stop. Come back.', { retryAfter: 1 });
 }
 
 /** An upgrade passes no middleware; this gives it what Express gives every request, for a host's hook above all. */

@@ -42,7 +42,7 @@ const CHUNKED_PADDING = chunked(PADDING);
 const LAST_CHUNK = Buffer.from('0\r\n\r\n');
 
 /**
- * A response that stays open. It is never written to while its socket is full, and ended if that lasts.
+ * A response that stays open. It is never written to while its socket is full, but for the heartbeat that proves it, and ended if that lasts.
  * Once its head is out it writes to the socket: a chunk wrapped once goes to all readers, where `res.write` would wrap
  * it anew, in three pieces, for each. Where the server is our own it holds the socket alone from then on, and neither
  * request nor response; elsewhere the response itself ends the stream.

@@ -2,6 +2,7 @@ import type { Request, Response } from 'express';
 import type { EndingCode } from '../chat/entries.ts';
 import { Refusal } from '../chat/refusals.ts';
 import { jittered } from '../log/jitter.ts';
+import { withoutCommand } from '../log/logger.ts';
 import { enterLasting, lastingAskedOf } from './lasting.ts';
 import { toRefusal } from './refuse.ts';
 import { lineOf } from './request-log.ts';
@@ -27,6 +28,7 @@ export function stream(service: Service) {
         sayGoodbye(service, req, res, reader.ended?.by?.code ?? 'unavailable');
     } catch (error) {
       reader.end();
+      if (res.headersSent) log.error({ err: withoutCommand(error) }, 'a stream failed; it was ended');
       if (res.headersSent || res.destroyed) return;
       const refusal = toRefusal(error, log);
       if (refusal.status < 500 && refusal.status !== 429) throw refusal;

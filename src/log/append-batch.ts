@@ -40,9 +40,12 @@ export class AppendBatch {
   readonly #writer: Writer;
   readonly #keys: Keys;
   readonly #options: BatchOptions;
+  readonly #told: (tookMs: number) => void;
   #waiting: Waiting[] = [];
 
-  constructor(writer: Writer, keys: Keys, options: BatchOptions) {
+  /** `told` hears of each call that was sent how long it took in milliseconds, answered or not. */
+  constructor(writer: Writer, keys: Keys, options: BatchOptions, told: (tookMs: number) => void = () => {}) {
+    this.#told = told;
     this.#writer = writer;
     this.#keys = keys;
     this.#options = options;
@@ -74,9 +77,13 @@ export class AppendBatch {
         keys.push(...entry.keys);
         args.push(entry.keys.length, ...entry.args);
       }
-      const { answer, isReplicated } = await this.#writer.write(appendScript, keys, args).catch((error) => {
-        throw refusalOf(error, 'sent');
-      });
+      const sentAt = performance.now();
+      const written = this.#writer.write(appendScript, keys, args);
+      const { answer, isReplicated } = await written
+        .catch((error) => {
+          throw refusalOf(error, 'sent');
+        })
+        .finally(() => this.#told(performance.now() - sentAt));
       entries.forEach(({ resolve }, i) => {
         resolve({ answer: (answer as string[][])[i] as string[], isReplicated });
       });

@@ -26,11 +26,15 @@ export class Appender {
   readonly #posts: AppendBatch;
   readonly #keys: Keys;
   readonly #options: AppendOptions;
+  /** Told of each call for posts how long it took in milliseconds, answered or not, and with it the replicas that they wait for. */
+  toldPosts: (tookMs: number) => void = () => {};
 
   /** `posts` writes what people say; without it they count once the master has them, as all else does. */
   constructor(redis: RedisClient, keys: Keys, options: AppendOptions, posts?: Writer) {
-    this.#announcements = new AppendBatch(new MasterWriter(redis), keys, options);
-    this.#posts = posts === undefined ? this.#announcements : new AppendBatch(posts, keys, options);
+    const told = (tookMs: number) => this.toldPosts(tookMs);
+    // Where posts wait for nobody else, what is announced goes with them.
+    this.#posts = new AppendBatch(posts ?? new MasterWriter(redis), keys, options, told);
+    this.#announcements = posts ? new AppendBatch(new MasterWriter(redis), keys, options) : this.#posts;
     this.#keys = keys;
     this.#options = options;
   }

@@ -4,6 +4,7 @@ import type { Log } from './logger.ts';
 import { openCluster, openRedis, type RedisOptions } from './open-redis.ts';
 import type { RedisAddress } from './redis-address.ts';
 import type { RedisClient } from './redis-client.ts';
+import { unlessAborted } from './unless-aborted.ts';
 
 /** The service's connections to Redis, by what must not wait for what. */
 export interface Connections {
@@ -20,24 +21,27 @@ export interface Connections {
   close(): void;
 }
 
-interface ConnectOptions {
+/** How the service uses Redis, and how long it waits for it. */
+export interface ConnectOptions {
   /** How many replicas a post waits for; undefined: for none. */
   readonly replicas?: number | undefined;
   /** How many tails there will be. */
   readonly shards?: number;
+  /** Gives up: a Redis that loads gigabytes takes minutes, and one that went away may stay so. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 const COMMAND_TIMEOUT_MS = 5000;
 /** The tail's reads answer every second: a socket quiet for longer leads nowhere. */
 const TAIL_SOCKET_TIMEOUT_MS = 5000;
 
-/** Opens the connections. Throws a StartError where Redis can't be used as it is. */
+/** Opens the connections. Throws a StartError where Redis can't be used as it is, and the signal's reason where that aborts. */
 export async function connect(
   address: RedisAddress,
   log: Log,
-  { replicas, shards = 1 }: ConnectOptions = {},
+  { replicas, shards = 1, signal }: ConnectOptions = {},
 ): Promise<Connections> {
-  await inspectRedis(address, log, replicas);
+  await inspectRedis(address, log, { replicas, signal });
   const opened: OpenClient[] = [];
   const open = (role: string, options: RedisOptions): RedisClient => {
     const told = (error: Error) =>
@@ -51,13 +55,18 @@ export async function connect(
   const tails = Array.from({ length: shards }, () => open('tail', { socketTimeout: TAIL_SOCKET_TIMEOUT_MS }));
   const replicated =
     replicas === undefined ? undefined : open('replicated', { commandTimeout: COMMAND_TIMEOUT_MS });
-  await Promise.all(opened.map(({ ready }) => ready));
+  const close = () => opened.forEach(({ redis }) => void redis.disconnect());
+  try {
+    await unlessAborted(Promise.all(opened.map(({ ready }) => ready)), signal);
+  } catch (error) {
+    close();
+    throw error;
+  }
   const openAnother = async (role: string) => {
     const redis = open(role, { commandTimeout: COMMAND_TIMEOUT_MS });
     await opened.at(-1)?.ready;
     return redis;
   };
-  const close = () => opened.forEach(({ redis }) => void redis.disconnect());
   return { commands, reads, tails, replicated, openAnother, close };
 }
 

@@ -30,7 +30,7 @@ export class DeadLetters {
     this.#keys = keys;
   }
 
-  /** Answers whether an older one had to go for it. */
+  /** Answers whether an older one had to go for it. One whose answer is lost may be kept although this rejects. */
   async add(hook: string, letter: DeadLetter): Promise<boolean> {
     const key = this.#keys.deadLetters(hook);
     const json = JSON.stringify(letter);

@@ -1,9 +1,12 @@
 import type { Cluster } from 'ioredis';
+import type { ConnectOptions } from './connections.ts';
 import type { Log } from './logger.ts';
 import { ONCE, openCluster, openRedis, type RedisOptions } from './open-redis.ts';
 import { type ClusterAddress, nameOf, type RedisAddress, type SentinelAddress } from './redis-address.ts';
 import { explainRedis, faultsOf, OF_SENTINELS } from './redis-faults.ts';
+import { sayWhenLate } from './say-when-late.ts';
 import { StartError } from './start-error.ts';
+import { unlessAborted } from './unless-aborted.ts';
 
 const OLDEST_VERSION = [6, 2] as const;
 const ALL_SLOTS = 16384;
@@ -21,20 +24,28 @@ interface Master {
   readonly info: string;
 }
 
-/** Asks each master what it is, and turns whatever is wrong into one sentence: a StartError. */
+/**
+ * Asks each master what it is, and turns whatever is wrong into one sentence: a StartError. One that loads its data is waited
+ * for, but for a Cluster's, which tells nobody where its nodes are meanwhile. Throws the signal's reason where that aborts.
+ */
 export async function inspectRedis(
   address: RedisAddress,
-  log: Pick<Log, 'warn'>,
-  replicas: number | undefined,
+  log: Pick<Log, 'info' | 'warn'>,
+  { replicas, signal }: Pick<ConnectOptions, 'replicas' | 'signal'>,
 ): Promise<void> {
-  const masters = 'cluster' in address ? await askCluster(address) : [await askServer(address)];
+  const masters = await sayWhenLate(log, nameOf(address), async () =>
+    'cluster' in address ? await askCluster(address, signal) : [await askServer(address, signal)],
+  );
   for (const master of masters) {
     mustBeUsable(master);
     if (replicas !== undefined) countReplicas(master, replicas, log);
   }
 }
 
-async function askServer(address: Exclude<RedisAddress, ClusterAddress>): Promise<Master> {
+async function askServer(
+  address: Exclude<RedisAddress, ClusterAddress>,
+  signal: AbortSignal | undefined,
+): Promise<Master> {
   const name = nameOf(address);
   const redis = openRedis(address, OPTIONS);
   const reasons: Error[] = [];
@@ -42,13 +53,14 @@ async function askServer(address: Exclude<RedisAddress, ClusterAddress>): Promis
   redis.on('error', (error: Error) => reasons.push(error));
   redis.on('sentinelError', (error: Error) => sentinelReasons.push(error));
   try {
-    await redis.connect();
+    await unlessAborted(redis.connect(), signal);
     const info = await redis.info();
     if (/cluster_enabled:1/.test(info)) {
       throw new StartError(`Redis at ${name} is part of a Cluster; say redis+cluster:// in its URL.`);
     }
     return { name, info };
   } catch (error) {
+    signal?.throwIfAborted();
     if (error instanceof StartError) throw error;
     const reason = reasons[0] ?? error;
     throw unusable(
@@ -62,14 +74,14 @@ async function askServer(address: Exclude<RedisAddress, ClusterAddress>): Promis
   }
 }
 
-async function askCluster(address: ClusterAddress): Promise<Master[]> {
+async function askCluster(address: ClusterAddress, signal: AbortSignal | undefined): Promise<Master[]> {
   const name = nameOf(address);
   const cluster = openCluster(address, OPTIONS);
   const reasons: [string, Error][] = [];
   cluster.on('node error', (error: Error, at: string) => reasons.push([at, error]));
   cluster.on('error', () => {});
   try {
-    await untilConnected(cluster);
+    await unlessAborted(untilConnected(cluster), signal);
     const state = await cluster.cluster('INFO');
     if (!state.includes(`cluster_slots_assigned:${ALL_SLOTS}`)) {
       throw new StartError(`Redis at ${name} has slots that no master serves; see CLUSTER INFO.`);
@@ -84,6 +96,7 @@ async function askCluster(address: ClusterAddress): Promise<Master[]> {
       })),
     );
   } catch (error) {
+    signal?.throwIfAborted();
     if (error instanceof StartError) throw error;
     const isTls = address.tls !== undefined;
     const [at, reason] = reasons.find(([, { message }]) => message !== CLOSED) ?? [];

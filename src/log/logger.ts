@@ -7,7 +7,7 @@ export interface Log {
   warn(facts: object, sentence: string): void;
   error(facts: object, sentence: string): void;
   /** Whether such lines are written at all. */
-  isLevelEnabled?(level: 'info'): boolean;
+  isLevelEnabled?(level: 'debug' | 'info'): boolean;
 }
 
 /**

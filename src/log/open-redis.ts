@@ -15,6 +15,9 @@ const SLOTS_REFRESH_MS = 5000;
 /** Each follows an answer that says the command wasn't executed; a slot may move again meanwhile. */
 const MAX_REDIRECTIONS = 5;
 
+/** Of one that is loading its data: it says how long that will take, and may be wrong. */
+const MAX_LOADING_CHECK_MS = 1000;
+
 const reconnectDelay = (attempt: number) =>
   jittered(Math.min(MAX_RECONNECT_DELAY_MS, 50 * 2 ** attempt), 0, 1) + 20;
 
@@ -26,6 +29,7 @@ const FAIL_FAST = {
   enableOfflineQueue: false,
   autoResendUnfulfilledCommands: false,
   maxRetriesPerRequest: 0,
+  maxLoadingRetryTime: MAX_LOADING_CHECK_MS,
   protocol: 2,
   retryStrategy: reconnectDelay,
 } satisfies RedisOptions;

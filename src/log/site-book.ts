@@ -33,14 +33,13 @@ export class SiteBook {
 
   /** The site as it was within the last 1.5 s, if it was read lately: what is asked each time needn't wait for that. */
   known(name: SiteName): Site | undefined {
-    const kept = this.#kept.get(name);
-    return kept !== undefined && performance.now() - kept.at < KEEP_MS ? kept.read : undefined;
+    return this.#fresh(name)?.read;
   }
 
   /** The site as it was within the last 1.5 s; undefined if there is none. Rejects if that can't be told now. */
   get(name: SiteName): Promise<Site | undefined> {
-    const kept = this.#kept.get(name);
-    if (kept !== undefined && performance.now() - kept.at < KEEP_MS) return kept.site;
+    const kept = this.#fresh(name);
+    if (kept !== undefined) return kept.site;
     const reading: Kept = { at: performance.now(), site: this.#fill(name, () => reading) };
     this.#kept.set(name, reading);
     return reading.site;
@@ -103,6 +102,11 @@ export class SiteBook {
     this.#kept.clear();
     this.#opened.clear();
     await Promise.all((await this.all()).map(({ site }) => this.get(site)));
+  }
+
+  #fresh(name: SiteName): Kept | undefined {
+    const kept = this.#kept.get(name);
+    return kept !== undefined && performance.now() - kept.at < KEEP_MS ? kept : undefined;
   }
 
   /** Neither who isn't there nor a failure is kept. */

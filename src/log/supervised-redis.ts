@@ -4,6 +4,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { Log } from './logger.ts';
 import { type RedisServer, untilReady } from './redis-server.ts';
 import { shutDown } from './redis-socket.ts';
+import { sayWhenLate } from './say-when-late.ts';
 
 const FIRST_BACKOFF_MS = 100;
 const MAX_BACKOFF_MS = 5000;
@@ -29,7 +30,7 @@ export class SupervisedRedis {
 
   /** Resolves when it answers. Throws where it doesn't get there, or on abort; then, too, it has to be stopped. */
   async start(signal: AbortSignal): Promise<void> {
-    await this.#startOnce(signal);
+    await sayWhenLate(this.#log, this.#socketPath, () => this.#startOnce(signal));
     this.#watch = this.#keepAlive();
   }
 

@@ -4,6 +4,7 @@ import { byCarrier, type Counts } from '../delivery/counts.ts';
 import type { Delivery } from '../delivery/delivery.ts';
 import type { Reader } from '../delivery/reader.ts';
 import type { Authority } from '../http/authority.ts';
+import type { Appender } from '../log/append.ts';
 import type { Keys } from '../log/keys.ts';
 import type { Presence } from '../log/presence.ts';
 import type { Tail } from '../log/tail.ts';
@@ -13,6 +14,7 @@ import type { Collectors } from './collectors.ts';
 
 /** Where the numbers of one shard are kept. */
 export interface ShardParts {
+  readonly appender: Appender;
   readonly keys: Keys;
   readonly delivery: Delivery;
   readonly tail: Tail;
@@ -98,7 +100,7 @@ function addDelivery(collectors: Collectors, { shards, counts }: ServiceParts): 
   for (const { delivery } of shards) delivery.toldTurn = (latencyMs) => latency.observe(latencyMs / 1000);
   collectors.counterBy(
     'throughline_catch_ups_total',
-    'Readers that came back having missed something, by where that was read.',
+    'Readers that came back: told from the window what they had missed, or read for in the log, which it didn’t reach back to.',
     'from',
     () => counts.catchUps,
   );
@@ -122,6 +124,13 @@ function addEdge(collectors: Collectors, { shards, counts, authority }: ServiceP
     'outcome',
     () => counts.posts,
   );
+  const took = new Histogram({
+    name: 'throughline_append_seconds',
+    help: 'How long the calls took by which posts are appended, answered or not, and replicas where posts wait for these.',
+    buckets: LATENCY_BUCKETS_S,
+    registers: [collectors.registry],
+  });
+  for (const { appender } of shards) appender.toldPosts = (tookMs) => took.observe(tookMs / 1000);
   collectors.counterBy(
     'throughline_posts_by_total',
     'Posts appended, by who sent them: a user whom a host site vouches for (known), or a guest.',
@@ -130,7 +139,7 @@ function addEdge(collectors: Collectors, { shards, counts, authority }: ServiceP
   );
   collectors.counterBy(
     'throughline_log_ins_total',
-    'Log-ins: of known users by claims, each exchange counted, and of guests.',
+    'Log-ins: of known users by claims that opened a session or gave a token, and of guests.',
     'user',
     () => counts.logIns,
   );

@@ -64,7 +64,7 @@ export class Receiver {
   readonly #queue: Waiting[] = [];
   readonly #held = new Set<StreamId>();
   readonly #calls = new Set<Promise<void>>();
-  #settled: StreamId[] = [];
+  readonly #settled: StreamId[] = [];
   /** The gap that is this process' own to tell, and whether it was told. */
   #gap: { readonly upTo: string; isTold: boolean } | undefined;
   #wake = () => {};
@@ -144,9 +144,10 @@ export class Receiver {
   }
 
   async #settle(): Promise<void> {
-    const settled = this.#settled;
+    // More may be settled meanwhile.
+    const settled = [...this.#settled];
     await this.#group.settle(settled);
-    this.#settled = this.#settled.slice(settled.length);
+    this.#settled.splice(0, settled.length);
     for (const id of settled) this.#held.delete(id);
     if (!this.#gap?.isTold) return;
     await this.#group.settleGap(this.#gap.upTo);
@@ -264,9 +265,10 @@ export class Receiver {
 
   async #bury({ id, type, body }: Payload, tries: number, { reason }: Failure): Promise<void> {
     const webhook = this.#hook.id;
+    let isOneThrownAway: boolean | undefined;
     for (;;) {
       try {
-        const isOneThrownAway = await this.#dead.add(webhook, { id, type, body, tries, reason });
+        isOneThrownAway ??= await this.#dead.add(webhook, { id, type, body, tries, reason });
         // Whoever removes a webhook takes its letters away, but not one that comes after that.
         if (!(await this.#isKept())) return await this.#dead.drop(webhook);
         if (isOneThrownAway) {

@@ -19,9 +19,14 @@ export async function send(
   timeoutMs: number,
   signal: AbortSignal,
 ): Promise<Failure | undefined> {
-  const timeout = AbortSignal.timeout(timeoutMs);
+  const ending = new AbortController();
+  const end = () => ending.abort();
+  const timer = setTimeout(end, timeoutMs);
+  // AbortSignal.any would leave something behind at a signal that outlives the call: https://github.com/nodejs/node/issues/55351
+  signal.addEventListener('abort', end);
   const now = Date.now();
   try {
+    signal.throwIfAborted();
     const res = await fetch(hook.url, {
       method: 'POST',
       headers: {
@@ -31,7 +36,7 @@ export async function send(
       },
       body,
       redirect: 'manual',
-      signal: AbortSignal.any([timeout, signal]),
+      signal: ending.signal,
     });
     // What it says besides isn't read: it may have no end.
     await res.body?.cancel();
@@ -39,9 +44,12 @@ export async function send(
     const retryAfterMs = Math.ceil(Number(res.headers.get('retry-after')) * 1000);
     return { reason: `status ${res.status}`, ...(retryAfterMs > 0 && { retryAfterMs }) };
   } catch (error) {
-    if (timeout.aborted) return { reason: `no answer within ${timeoutMs} ms` };
     signal.throwIfAborted();
+    if (ending.signal.aborted) return { reason: `no answer within ${timeoutMs} ms` };
     const { cause, message } = error as Error & { cause?: NodeJS.ErrnoException };
     return { reason: cause?.code ?? cause?.message ?? message };
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', end);
   }
 }

@@ -9,6 +9,7 @@ import { JournalGroup } from '../log/journal-group.ts';
 import type { Keys } from '../log/keys.ts';
 import { type Log, withoutCommand } from '../log/logger.ts';
 import type { RedisClient } from '../log/redis-client.ts';
+import { unlessAborted } from '../log/unless-aborted.ts';
 import { Receiver, type WebhookCounts, type WebhookOptions } from './receiver.ts';
 
 interface WebhookSources {
@@ -64,6 +65,7 @@ export class Webhooks {
       try {
         await this.#keep(await book.list());
       } catch (error) {
+        if (signal.aborted) return;
         log.warn({ err: withoutCommand(error) }, 'which webhooks there are couldn’t be read; trying again');
       }
       const waitMs = jittered(LOOK_EVERY_MS, 0.75, 1.25);
@@ -91,7 +93,7 @@ export class Webhooks {
   async #receiverOf(hook: Hook): Promise<Receiver> {
     const { open, keys, keysOf, log } = this.#sources;
     this.#redis ??= open();
-    const redis = await this.#redis;
+    const redis = await unlessAborted(this.#redis, this.#stopping.signal);
     const group = new JournalGroup(redis, keysOf(hook.site), hook.id, this.#consumer);
     const dead = new DeadLetters(redis, keys);
     const isKept = () => new HookBook(redis, keys).has(hook.id);

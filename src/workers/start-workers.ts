@@ -7,7 +7,7 @@ import { startEmbeddedRedis } from '../log/embedded-redis.ts';
 import type { Log } from '../log/logger.ts';
 import { StartError } from '../log/start-error.ts';
 import { type MetricsPort, openMetricsPort } from '../metrics/tell-metrics.ts';
-import { redirectTo } from '../server.ts';
+import { type Redirect, redirectTo } from '../server.ts';
 import { WORKER_ARGUMENT } from './orders.ts';
 import { Scrapes } from './scrapes.ts';
 import { Workers } from './workers.ts';
@@ -33,14 +33,15 @@ export async function startWorkers(config: Config, log: Log, signal: AbortSignal
     throw new StartError('WORKERS can’t be used under another process manager’s cluster.');
   cluster.setupPrimary({ args: [WORKER_ARGUMENT] });
   const { dataDir, host } = config;
+  // Left to the workers it would change when all of them have died.
+  const port = config.port || (await freePort(host));
   const embedded =
     config.redisUrl === undefined ? await startEmbeddedRedis({ dataDir, log, signal }) : undefined;
   const scrapes = new Scrapes(config);
   const workers = new Workers(
     {
       ...config,
-      // Left to the workers it would change when all of them have died.
-      port: config.port || (await freePort(host)),
+      port,
       redisUrl: embedded?.socketPath ?? config.redisUrl,
       httpRedirectPort: undefined,
     },
@@ -48,6 +49,7 @@ export async function startWorkers(config: Config, log: Log, signal: AbortSignal
     scrapes,
   );
   let metrics: MetricsPort | undefined;
+  let redirect: Redirect | undefined;
   const closeMetrics = () => {
     metrics?.close();
     scrapes.close();
@@ -58,7 +60,7 @@ export async function startWorkers(config: Config, log: Log, signal: AbortSignal
     signal.throwIfAborted();
     metrics = await openMetricsPort(config, () => scrapes.read(), log);
     const url = await workers.start(config.workers);
-    const redirect =
+    redirect =
       config.httpRedirectPort === undefined
         ? undefined
         : await redirectTo(Number(new URL(url).port || 443), config);
@@ -76,7 +78,7 @@ export async function startWorkers(config: Config, log: Log, signal: AbortSignal
       close: () => (closing ??= close()),
     };
   } catch (error) {
-    await workers.stop();
+    await Promise.all([workers.stop(), redirect?.close()]);
     closeMetrics();
     await embedded?.close();
     throw error;

@@ -17,6 +17,7 @@ export function newDelivery(
     {
       refilled: () => {},
       failed,
+      insisting: () => {},
     },
   );
   delivery.refilled({ epoch: 'e', start: ZERO_ID, last: '1-0' as StreamId, entries: [] }, 'start');

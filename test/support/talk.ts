@@ -133,9 +133,20 @@ export async function saidIn(redis: Redis, log: string): Promise<Said[]> {
   }));
 }
 
+/** Speakers count from 0, so that a hole is seen even in a history that was lost since. */
+function expectNoHoles(told: readonly WireEvent[], name: string): void {
+  const counted = new Map<string, number[]>();
+  for (const { text } of told) {
+    const [, speaker = '', number] = /^(s\d+)-(\d+)$/.exec(text as string) ?? [];
+    if (number !== undefined) counted.set(speaker, [...(counted.get(speaker) ?? []), Number(number)]);
+  }
+  for (const [speaker, numbers] of counted)
+    expect(numbers, `${name}: of ${speaker}, until the first gap`).toEqual(numbers.map((_, i) => i));
+}
+
 /**
  * What a listener was told is the log: in order, nothing twice, and all of it, from the start or (where the history went
- * back) from the last gap on.
+ * back) from the last gap on; and until the first gap nothing is left out either.
  */
 function expectTold(listener: Listener, log: readonly Said[]): void {
   const stretches: WireEvent[][] = [[]];
@@ -148,6 +159,9 @@ function expectTold(listener: Listener, log: readonly Said[]): void {
     const isInOrder = ids.every((id, i) => i === 0 || compareIds(ids[i - 1] as typeof id, id) < 0);
     expect(isInOrder, `${listener.name}: in order, nothing twice`).toBe(true);
   }
+  const [first] = stretches;
+  // Without a gap what is lost may be what this listener never was told of.
+  if (first !== undefined && stretches.length > 1) expectNoHoles(first, listener.name);
   expect(
     stretches.at(-1)?.map(({ text }) => text),
     listener.name,

@@ -84,7 +84,7 @@ export class Traffic {
     for (let after = from; this.#isFollowing; await pause(CLIENT_BACKOFF_MS)) {
       const follower = carrier.follow(person, ['lobby'], after);
       mine.current = follower;
-      await this.#end(follower);
+      await this.#end(follower, carrier.name);
       mine.events.push(...follower.events);
       mine.current = undefined;
       after = follower.cursor ?? after;
@@ -94,12 +94,13 @@ export class Traffic {
   }
 
   /** Resolves when it has ended; ends it where it says nothing. */
-  async #end(follower: Follower): Promise<void> {
+  async #end(follower: Follower, name: string): Promise<void> {
     const ended = follower.done.then(() => true);
     for (let heard = -1; heard < follower.all.length; ) {
       heard = follower.all.length;
       if (await Promise.race([ended, pause(SILENCE_MS, false, { ref: false })])) return;
     }
+    if (this.#isPosting) this.faults.push(`${name}: silent for ${SILENCE_MS} ms`);
     await follower.cut();
     await ended;
   }
