@@ -25,7 +25,8 @@ describe.skipIf(isMissing)('four processes over one Redis, behind an HAProxy tha
     new ServiceProcess([], {
       PORT: `${port}`,
       REDIS_URL: `redis://127.0.0.1:${redisPort}`,
-      LOG_LEVEL: 'info',
+      // Where accepted posts have a line.
+      LOG_LEVEL: 'debug',
       CONFIRM_MS: '3000',
     });
   const portOf = async (service: ServiceProcess) => new URL(await service.url()).port;
