@@ -28,7 +28,7 @@ import { SessionCache } from './session-cache.ts';
 const RENEW_EVERY_MS = 30_000;
 /** Of cookies and of tokens whose signature needn't be checked again; nothing but others takes them away. */
 const MAX_CREDENTIALS = 20_000;
-/** More than one process serves within half a minute. */
+/** More people than ask one process for something within the half minute that a session is kept. */
 const MAX_SESSIONS = 100_000;
 /** A log-out must be heard everywhere within 2 s, also where the journal isn't. */
 const HEARD_WITHIN_MS = 1500;
