@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
@@ -359,6 +360,17 @@ describe('what they tell', () => {
       return lag > 0.2 && lag < 2;
     };
     await waitFor('the lag', isSeen);
+  });
+
+  test('no refusal of who left before saying its token', async () => {
+    const { server, counts } = await serve();
+    const webSocket = new WebSocket(`${server.url.replace('http', 'ws')}/api/socket?rooms=lobby&token=1`);
+    await once(webSocket, 'open');
+    webSocket.terminate();
+    await once(webSocket, 'close');
+    // As long as the service needs to see it.
+    await pause(300);
+    expect((await counts())('refusals_total{code="no_session"}')).toBe(0);
   });
 
   test('how long Redis takes to append posts, waits of its own included', async () => {
