@@ -1,5 +1,9 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import { expect, test } from 'vitest';
+import type { Store } from 'express-session';
+import { expect, test, vi } from 'vitest';
+import { MAIN_SITE } from '../src/chat/sites.ts';
+import { sessionAddress } from '../src/http/authority.ts';
+import { SessionAuthority } from '../src/http/session-authority.ts';
 import { SessionCache } from '../src/http/session-cache.ts';
 import { startTestRedis } from './support/redis.ts';
 import { Person, startTestServer, testConfig } from './support/service.ts';
@@ -143,6 +147,39 @@ test('neither nobody nor a failure is kept, and no more is kept than may be', as
   for (const name of ['b', 'c', 'd', 'e']) await cache.get(name, name, true);
   await cache.get('a', 's', true);
   expect(reads).toBe(8);
+});
+
+test('who confirms as often as our client does is read for every sixth confirmation', async () => {
+  let reads = 0;
+  const store = {
+    get: (_sid: string, done: (error: unknown, session: unknown) => void) => {
+      reads++;
+      done(null, { user: { id: 'ada', name: 'Ada', guest: true } });
+    },
+  } as unknown as Store;
+  const shard = { tail: { isReading: () => true }, knownUsers: { read: async () => ({}) } };
+  const authority = new SessionAuthority(
+    store,
+    'secret',
+    60_000,
+    { known: () => ({ guests: 'welcome' }) } as never,
+    () => shard as never,
+  );
+  const ticket = { site: MAIN_SITE, sid: 's', addresses: [sessionAddress('s')] };
+  const now = vi.spyOn(performance, 'now');
+  try {
+    // A confirmation each third of a lease of 60 s.
+    for (let seconds = 0; seconds < 120; seconds += 20) {
+      now.mockReturnValue(1000 * seconds);
+      await authority.identify(ticket);
+    }
+    expect(reads).toBe(1);
+    now.mockReturnValue(120_000);
+    await authority.identify(ticket);
+    expect(reads).toBe(2);
+  } finally {
+    now.mockRestore();
+  }
 });
 
 test('a process that doesn’t hear the journal knows of a log-out elsewhere within two seconds all the same', async () => {

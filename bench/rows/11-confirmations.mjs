@@ -5,7 +5,7 @@ import { whole } from '../rig/formats.mjs';
 const CONNECTIONS = 256;
 /** In crowds a confirmation is forgotten after a twentieth of LEASE_MS, which is 60 s: then it is Redis' business again. */
 const FORGOTTEN_MS = 3500;
-/** A session is renewed, and its reading kept, for half a minute. */
+/** A session isn't renewed again for half a minute. */
 const RENEWED_MS = 31_000;
 
 export const row = 11;

@@ -28,11 +28,13 @@ import { SessionCache } from './session-cache.ts';
 const RENEW_EVERY_MS = 30_000;
 /** Of cookies and of tokens whose signature needn't be checked again; nothing but others takes them away. */
 const MAX_CREDENTIALS = 20_000;
-/** More people than ask one process for something within the half minute that a session is kept. */
+/** More people than ask one process for something while a session is kept. */
 const MAX_SESSIONS = 100_000;
 /** A log-out must be heard everywhere within 2 s, also where the journal isn't. */
 const HEARD_WITHIN_MS = 1500;
-const KEEPING = { unheardMs: HEARD_WITHIN_MS, heardMs: 30_000, most: MAX_SESSIONS };
+/** Several confirmations long, so that of those who confirm nearly all are known when they come back at once. */
+const KEPT_MS = 120_000;
+const KEEPING = { unheardMs: HEARD_WITHIN_MS, heardMs: KEPT_MS, most: MAX_SESSIONS };
 /** Of a token, which lives in a page's memory and is renewed from the host's own session. */
 const BEARER_LIFE_MS = 900_000;
 
