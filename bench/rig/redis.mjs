@@ -42,8 +42,14 @@ export async function openRedis(store) {
       const commands = (await client.slowlog('GET', 1_000_000)).map(([, , , args]) => args);
       const after = await inAll();
       await client.config('SET', 'slowlog-log-slower-than', '-1');
-      const onLogs = commands.filter(([name, key]) => /^xrange$/i.test(name) && key.includes(':log:'));
-      return { ...figures, xranges: after - before, logReads: onLogs.length };
+      const count = (name, part) =>
+        commands.filter(([command, key]) => command.toLowerCase() === name && key?.includes(part)).length;
+      return {
+        ...figures,
+        xranges: after - before,
+        logReads: count('xrange', ':log:'),
+        sessionReads: count('get', ':sess:'),
+      };
     },
     async close() {
       client.disconnect();

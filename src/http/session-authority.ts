@@ -32,9 +32,11 @@ const MAX_CREDENTIALS = 20_000;
 const MAX_SESSIONS = 100_000;
 /** A log-out must be heard everywhere within 2 s, also where the journal isn't. */
 const HEARD_WITHIN_MS = 1500;
-/** Several confirmations long, so that of those who confirm nearly all are known when they come back at once. */
+/**
+ * Longer than several confirmations, so that of those who confirm (each 20 s where a lease is a minute) nearly all are
+ * known when they come back at once.
+ */
 const KEPT_MS = 120_000;
-const KEEPING = { unheardMs: HEARD_WITHIN_MS, heardMs: KEPT_MS, most: MAX_SESSIONS };
 /** Of a token, which lives in a page's memory and is renewed from the host's own session. */
 const BEARER_LIFE_MS = 900_000;
 
@@ -63,7 +65,7 @@ export class SessionAuthority implements Authority, Bearers {
   readonly #lifeMs: number;
   readonly #shardOf: (site: SiteName) => SessionShard;
   readonly #sites: SiteBook;
-  readonly #sessions = new SessionCache((sid) => this.#read(sid), KEEPING);
+  readonly #sessions: SessionCache<StoredSession>;
   /** Cookies whose signature was found good, with what follows from them. */
   readonly #cookies = new Map<string, CookieTicket>();
   /** The same of tokens: neither passes for the other. */
@@ -81,6 +83,13 @@ export class SessionAuthority implements Authority, Bearers {
     this.#lifeMs = lifeMs;
     this.#shardOf = shardOf;
     this.#sites = sites;
+    // Nobody says that a session ran out.
+    const heardMs = Math.min(KEPT_MS, lifeMs / 2);
+    this.#sessions = new SessionCache((sid) => this.#read(sid), {
+      unheardMs: HEARD_WITHIN_MS,
+      heardMs,
+      most: MAX_SESSIONS,
+    });
   }
 
   get sessionCounts(): { readonly kept: number; readonly read: number } {
@@ -150,7 +159,7 @@ export class SessionAuthority implements Authority, Bearers {
   forget(address?: Address): void {
     if (address === undefined) this.#sessions.clear();
     else if (address.startsWith(SESSION)) this.#sessions.drop(address);
-    else this.#sessions.dropEach((session) => `user:${userKeyIn(session)}` === address);
+    else this.#sessions.dropEach(ofUser(address));
   }
 
   async renew({ sid }: Ticket, { site, user, userKey, untilMs }: Identity): Promise<void> {
@@ -224,6 +233,14 @@ export class SessionAuthority implements Authority, Bearers {
       });
     });
   }
+}
+
+/** What is said of a user concerns one of thousands of sessions: most differ in the id, and no key is made of them. */
+function ofUser(address: Address): (session: StoredSession) => boolean {
+  return (session) =>
+    session.user !== undefined &&
+    address.endsWith(session.user.id) &&
+    address === `user:${userKeyIn(session)}`;
 }
 
 function userKeyIn({ site = MAIN_SITE, user }: StoredSession): UserKey | undefined {

@@ -1,3 +1,6 @@
+/** So often what is too old is looked for in the time that something is kept. */
+const SWEEPS = 4;
+
 interface Kept<T> {
   /** When its reading began. */
   readonly at: number;
@@ -38,6 +41,11 @@ export class SessionCache<T> {
   constructor(read: (sid: string) => Promise<T | undefined>, keeping: Keeping) {
     this.#read = read;
     this.#keeping = keeping;
+  }
+
+  /** How many are kept. */
+  get size(): number {
+    return this.#kept.size;
   }
 
   /**
@@ -96,18 +104,21 @@ export class SessionCache<T> {
     if (isStale || doubts.some((isMeant) => isMeant(session))) return this.get(name, sid, isHeard);
     this.#kept.set(name, { at, session: self().session, read });
     if (this.#kept.size > this.#keeping.most) this.#kept.delete(this.#kept.keys().next().value as string);
-    this.#sweep ??= setTimeout(this.#dropOld, this.#keeping.heardMs).unref();
+    this.#sweep ??= this.#sweepLater();
     return session;
   }
 
-  /** So that a quiet process holds none. */
+  /** So that a quiet process holds none, a while after they are too old. */
   readonly #dropOld = (): void => {
     const now = performance.now();
     for (const [name, { at }] of this.#kept) {
       if (now - at < this.#keeping.heardMs) break;
       this.#kept.delete(name);
     }
-    this.#sweep =
-      this.#kept.size === 0 ? undefined : setTimeout(this.#dropOld, this.#keeping.heardMs).unref();
+    this.#sweep = this.#kept.size === 0 ? undefined : this.#sweepLater();
   };
+
+  #sweepLater(): NodeJS.Timeout {
+    return setTimeout(this.#dropOld, this.#keeping.heardMs / SWEEPS).unref();
+  }
 }
