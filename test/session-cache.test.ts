@@ -157,7 +157,8 @@ test('who confirms each 20 s is read for every sixth confirmation, and sooner wh
       done(null, { user: { id: 'ada', name: 'Ada', guest: true } });
     },
   } as unknown as Store;
-  const shard = { tail: { isReading: () => true }, knownUsers: { read: async () => ({}) } };
+  let isHeard = true;
+  const shard = { tail: { isReading: () => isHeard }, knownUsers: { read: async () => ({}) } };
   const authorityOf = (lifeMs: number) =>
     new SessionAuthority(
       store,
@@ -182,18 +183,41 @@ test('who confirms each 20 s is read for every sixth confirmation, and sooner wh
       }
       expect(reads).toBe(expected);
     }
+    isHeard = false;
+    for (const [lifeMs, believedMs] of [
+      [86_400_000, 1500],
+      [1000, 500],
+    ] as const) {
+      const authority = authorityOf(lifeMs);
+      reads = 0;
+      for (const ms of [0, believedMs - 1, believedMs]) {
+        now.mockReturnValue(ms);
+        await authority.identify(ticket);
+      }
+      expect(reads).toBe(2);
+    }
   } finally {
     now.mockRestore();
   }
 });
 
-test('a quiet process keeps no session for long', async () => {
-  const cache = new SessionCache(async (sid: string) => sid, { unheardMs: 1, heardMs: 200, most: 10 });
-  await cache.get('a', 's', true);
-  expect(cache.size).toBe(1);
-  await waitFor('nothing to be kept', () => cache.size === 0, 1000);
-  await cache.get('a', 's', true);
-  await waitFor('that again', () => cache.size === 0, 1000);
+test('what is too old leaves memory soon, and nothing else does', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+  try {
+    const cache = new SessionCache(async (sid: string) => sid, { unheardMs: 1, heardMs: 1000, most: 10 });
+    await cache.get('a', 'a', true);
+    await vi.advanceTimersByTimeAsync(100);
+    await cache.get('b', 'b', true);
+    await vi.advanceTimersByTimeAsync(950);
+    expect(await cache.get('b', 'b', true)).toBe('b');
+    expect(cache.counts).toEqual({ kept: 1, read: 2 });
+    expect(vi.getTimerCount()).toBe(1);
+    // Only while something is kept is there a timer.
+    await vi.advanceTimersByTimeAsync(300);
+    expect(vi.getTimerCount()).toBe(0);
+  } finally {
+    vi.useRealTimers();
+  }
 });
 
 test('a process that doesn’t hear the journal knows of a log-out elsewhere within two seconds all the same', async () => {

@@ -86,7 +86,7 @@ export class SessionAuthority implements Authority, Bearers {
     // Nobody says that a session ran out.
     const heardMs = Math.min(KEPT_MS, lifeMs / 2);
     this.#sessions = new SessionCache((sid) => this.#read(sid), {
-      unheardMs: HEARD_WITHIN_MS,
+      unheardMs: Math.min(HEARD_WITHIN_MS, heardMs),
       heardMs,
       most: MAX_SESSIONS,
     });
@@ -235,7 +235,7 @@ export class SessionAuthority implements Authority, Bearers {
   }
 }
 
-/** What is said of a user concerns one of thousands of sessions: most differ in the id, and no key is made of them. */
+/** Most sessions differ in the id already, so that no key is made for them. */
 function ofUser(address: Address): (session: StoredSession) => boolean {
   return (session) =>
     session.user !== undefined &&

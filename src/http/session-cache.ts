@@ -43,11 +43,6 @@ export class SessionCache<T> {
     this.#keeping = keeping;
   }
 
-  /** How many are kept. */
-  get size(): number {
-    return this.#kept.size;
-  }
-
   /**
    * The session as it was lately; undefined if there is none. `isHeard`: the journal is being read. Rejects if it can't be
    * told now.
