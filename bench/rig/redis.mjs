@@ -30,7 +30,7 @@ export async function openRedis(store) {
     port,
     pid: child.pid,
     client,
-    /** Counts XRANGE meanwhile: those on room logs (SLOWLOG of everything), and in all (INFO commandstats). */
+    /** Counts what is read meanwhile: XRANGE in all (INFO commandstats), those on room logs, and sessions (SLOWLOG of everything). */
     async countReads(phase) {
       const inAll = async () =>
         Number(/^cmdstat_xrange:calls=(\d+)/m.exec(await client.info('commandstats'))?.[1] ?? 0);
