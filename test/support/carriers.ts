@@ -1,6 +1,7 @@
 import { createParser } from 'eventsource-parser';
 import { WebSocket } from 'ws';
 import type { Person, WireEvent } from './service.ts';
+import { settled } from './wait-for.ts';
 
 const ASIDE = new Set(['hello', 'heartbeat', 'presence']);
 
@@ -35,7 +36,7 @@ export class Follower {
   /** Cuts the connection; what was told and the cursor stay. */
   async cut(): Promise<void> {
     this.#stopping.abort();
-    await this.done;
+    await settled('what follows to end', this.done);
   }
 }
 

@@ -3,6 +3,7 @@ import { pino } from 'pino';
 import { type Config, DEFAULTS } from '../../src/config.ts';
 import { type RunningServer, startServer } from '../../src/server.ts';
 import type { TestRedis } from './redis.ts';
+import { settled } from './wait-for.ts';
 
 /** Settings for tests: fast, and in a namespace of their own. */
 export function testConfig(redis: Pick<TestRedis, 'path'>, overrides: Partial<Config> = {}): Config {
@@ -52,7 +53,7 @@ export class Person {
     name = `p-${randomBytes(4).toString('hex')}`,
     site = 'main',
   ): Promise<Person> {
-    const res = await Person.nobody(url, site).send('/api/session', { name });
+    const res = await settled('a log-in', Person.nobody(url, site).send('/api/session', { name }));
     if (res.status !== 201) throw new Error(`log-in: ${res.status} ${await res.text()}`);
     const { user } = (await res.json()) as { user: { id: string; name: string } };
     const cookie = (res.headers.get('set-cookie') as string).split(';')[0] as string;
@@ -102,7 +103,7 @@ export class Person {
   }
 
   async post(text: string, room = 'lobby', clientId?: string): Promise<string> {
-    const res = await this.send(`/api/rooms/${room}/messages`, { text, clientId });
+    const res = await settled('a post', this.send(`/api/rooms/${room}/messages`, { text, clientId }));
     if (!res.ok) throw new Error(`post: ${res.status} ${await res.text()}`);
     return ((await res.json()) as { id: string }).id;
   }
@@ -111,7 +112,8 @@ export class Person {
     query = '',
     room = 'lobby',
   ): Promise<{ events: WireEvent[]; cursor: string; more: boolean; floor: string }> {
-    return (await (await this.get(`/api/rooms/${room}/messages?${query}`)).json()) as never;
+    const answer = this.get(`/api/rooms/${room}/messages?${query}`).then((res) => res.json());
+    return (await settled('the history', answer)) as never;
   }
 }
 

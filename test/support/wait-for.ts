@@ -14,3 +14,16 @@ export async function waitFor<T>(
     await pause(10);
   }
 }
+
+/** What hangs says what it is, before the test's own limit is reached, which doesn't. */
+export async function settled<T>(what: string, promise: Promise<T>, withinMs = 20_000): Promise<T> {
+  let limit: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    limit = setTimeout(() => reject(new Error(`waited ${withinMs} ms in vain for: ${what}`)), withinMs);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(limit);
+  }
+}
