@@ -1,10 +1,11 @@
 import { once } from 'node:events';
 import { IncomingMessage, ServerResponse } from 'node:http';
-import { type AddressInfo, Socket } from 'node:net';
+import { type AddressInfo, connect, Socket } from 'node:net';
 import { setFlagsFromString } from 'node:v8';
 import express from 'express';
 import { expect, test, vi } from 'vitest';
 import { bornAs, createAppServer } from '../src/http/app-server.ts';
+import { OpenConnections } from '../src/http/open-connections.ts';
 
 test('requests and responses have the application’s prototypes from the start, and Node’s own state', () => {
   const app = express();
@@ -21,9 +22,30 @@ test('requests and responses have the application’s prototypes from the start,
   setPrototype.mockRestore();
 });
 
-test('V8 keeps the properties of requests and responses where compiled code finds them', async () => {
+/** Asks V8 itself. */
+function native<Answer>(call: string): (...objects: object[]) => Answer {
   setFlagsFromString('--allow-natives-syntax');
-  const isFast = new Function('object', 'return %HasFastProperties(object)') as (object: object) => boolean;
+  return new Function('a', 'b', `return ${call}`) as (...objects: object[]) => Answer;
+}
+
+const haveSameShape = native<boolean>('%HaveSameMap(a, b)');
+
+/** Serves an application while `use` asks it. */
+async function serve(
+  app: express.Express,
+  connections: OpenConnections,
+  use: (port: number) => Promise<unknown>,
+): Promise<void> {
+  const server = createAppServer(app);
+  connections.attend(server);
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  await use((server.address() as AddressInfo).port);
+  await connections.close(0, 0);
+}
+
+test('V8 keeps the properties of requests and responses where compiled code finds them', async () => {
+  const isFast = native<boolean>('%HasFastProperties(a)');
   const app = express();
   const seen: boolean[] = [];
   app.get('/api/rooms/:room', (req, res) => {
@@ -31,15 +53,72 @@ test('V8 keeps the properties of requests and responses where compiled code find
     seen.push(isFast(req), isFast(res), isFast(Object.create(null)));
     res.json({});
   });
-  const server = createAppServer(app).listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  await (await fetch(`http://127.0.0.1:${port}/api/rooms/lobby?limit=1`))
-    .json()
-    .finally(() => server.close());
+  await serve(app, new OpenConnections(), async (port) =>
+    (await fetch(`http://127.0.0.1:${port}/api/rooms/lobby?limit=1`)).json(),
+  );
   expect(seen).toEqual([true, true, false]);
 });
 
 test('what is a class can’t be born so, and is left to Express', () => {
   expect(bornAs(class Message {}, {})).toBeUndefined();
+});
+
+test('a request has one shape once it is over, whatever the route did', async () => {
+  const app = express();
+  const over: object[] = [];
+  app.use((req, res, next) => {
+    res.once('close', () => over.push(req));
+    next();
+  });
+  app.get('/told', (_req, res) => void res.status(204).end());
+  app.post('/taken', express.json(), (req, res) => void res.json(req.body));
+  await serve(app, new OpenConnections(), async (port) => {
+    const body = { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '{"text":"x"}' };
+    // V8 only learns what Express sets from the first two.
+    for (let i = 0; i < 2; i++) {
+      await (await fetch(`http://127.0.0.1:${port}/told`)).text();
+      await (await fetch(`http://127.0.0.1:${port}/taken`, body)).text();
+    }
+    await vi.waitFor(() => expect(over).toHaveLength(4));
+  });
+  const [told, taken] = over.slice(2) as [object, object];
+  expect(haveSameShape(told, taken)).toBe(true);
+  expect(haveSameShape(told, app)).toBe(false);
+});
+
+test('connections have one shape: new, answered on, kept alive, held, or asked who is at the other end', async () => {
+  const app = express();
+  const connections = new OpenConnections();
+  const asked: Socket[] = [];
+  const found: [path: string, before: boolean, after: boolean][] = [];
+  app.get('/:what', (req, res) => {
+    const { path, socket } = req;
+    asked.push(socket);
+    const [first] = asked as [Socket];
+    const before = haveSameShape(first, socket);
+    if (path === '/held') {
+      res.flushHeaders();
+      connections.hold(res);
+    } else res.send(path === '/who' ? req.ip : 'x');
+    found.push([path, before, haveSameShape(first, socket)]);
+  });
+  const clients: Socket[] = [];
+  await serve(app, connections, async (port) => {
+    for (const paths of [['/first'], ['/new'], ['/new', '/kept'], ['/held'], ['/who']]) {
+      const client = connect(port, '127.0.0.1').on('error', () => {});
+      clients.push(client);
+      for (const path of paths) {
+        client.write(`GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`);
+        await once(client, 'data');
+      }
+    }
+    for (const client of clients) client.destroy();
+  });
+  expect(found.slice(1)).toEqual([
+    ['/new', true, true],
+    ['/new', true, true],
+    ['/kept', true, true],
+    ['/held', true, true],
+    ['/who', true, true],
+  ]);
 });

@@ -90,14 +90,15 @@ export class OpenConnections {
     // Another server's, which somebody else attends.
     if (!this.#attended.has(socket)) return false;
     socket[STATE] = 'held';
-    // The last chunk would be the stream's end. An own property, so that it can be taken away again.
+    const { write } = socket;
+    // The last chunk would be the stream's end.
     socket.write = (_chunk: unknown, encoding?: unknown, done?: unknown) => {
       const written = typeof encoding === 'function' ? encoding : done;
       if (typeof written === 'function') queueMicrotask(written as () => void);
       return true;
     };
     res.end();
-    Reflect.deleteProperty(socket, 'write');
+    socket.write = write;
     // Node.js now gives the client a while for its next request.
     res.once('close', () => socket[STATE] === 'held' && socket.setTimeout(0));
     return true;
@@ -113,6 +114,7 @@ export class OpenConnections {
 
   #opened(socket: Attended): void {
     socket[STATE] = 'new';
+    complete(socket);
     this.#attended.add(socket);
     socket.once('close', () => {
       socket[STATE] = undefined;
@@ -150,4 +152,16 @@ export class OpenConnections {
 
 function sayClose(res: ServerResponse): void {
   if (!res.headersSent) res.setHeader('Connection', 'close');
+}
+
+/**
+ * Sets on a connection from the start what Node.js and `hold` set on it later, each connection some of it and in an order of
+ * its own: its time-out after the first answer, its peer's address when somebody asks. As with requests (`app-server.ts`)
+ * V8 then sees connections of few shapes, whether they post, poll, stream or log in.
+ */
+function complete(socket: Socket): void {
+  socket.setTimeout(0);
+  const { write } = socket;
+  socket.write = write;
+  void socket.remoteAddress;
 }
