@@ -33,8 +33,8 @@ export function bornAs<T extends new (...args: never[]) => object>(
 type Unset<Name extends string> = { [name in Name]?: undefined };
 
 /**
- * What Express sets on a request as it goes its way. Each route sets some of it, in an order of its own; with all of it
- * there from the start V8 sees requests of few shapes, and what it compiled for one route serves the others.
+ * What Express sets on a request as it goes its way, each route some of it and in an order of its own. With it there from
+ * the start V8 sees requests of few shapes, and what it compiled for one route serves the others.
  */
 function completeRequest(
   req: Unset<'res' | 'next' | 'baseUrl' | 'originalUrl' | 'params' | 'body' | 'route'>,

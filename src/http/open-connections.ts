@@ -156,11 +156,11 @@ function sayClose(res: ServerResponse): void {
 
 /**
  * Sets on a connection from the start what Node.js and `hold` set on it later, each connection some of it and in an order of
- * its own: its time-out after the first answer, its peer's address when somebody asks. As with requests (`app-server.ts`)
- * V8 then sees connections of few shapes, whether they post, poll, stream or log in.
+ * its own: its time-out comes after the first answer, the address at its other end when somebody asks. As with requests
+ * (`app-server.ts`) V8 then sees connections of few shapes, whether they post, poll, stream or log in.
  */
 function complete(socket: Socket): void {
-  socket.setTimeout(0);
+  socket.setTimeout(socket.timeout ?? 0);
   const { write } = socket;
   socket.write = write;
   void socket.remoteAddress;

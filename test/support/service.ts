@@ -25,6 +25,12 @@ export function startTestServer(config: Config): Promise<RunningServer> {
   return startServer(config, pino({ level: process.env['TEST_LOG'] ?? 'silent' }));
 }
 
+/** What the answer to a log-in tells. */
+interface LogIn {
+  readonly user: { id: string; name: string };
+  readonly token?: string;
+}
+
 /** Somebody logged in: their cookie, and requests that carry it. */
 export class Person {
   readonly url: string;
@@ -53,20 +59,26 @@ export class Person {
     name = `p-${randomBytes(4).toString('hex')}`,
     site = 'main',
   ): Promise<Person> {
-    const res = await settled('a log-in', Person.nobody(url, site).send('/api/session', { name }));
-    if (res.status !== 201) throw new Error(`log-in: ${res.status} ${await res.text()}`);
-    const { user } = (await res.json()) as { user: { id: string; name: string } };
+    const { res, told } = await Person.#opened(url, site, { name });
     const cookie = (res.headers.get('set-cookie') as string).split(';')[0] as string;
-    return new Person(url, cookie, user, site);
+    return new Person(url, cookie, told.user, site);
   }
 
   /** Somebody whom a host site vouches for, by cookie or by token. */
   static async byClaims(url: string, claims: string, site = 'main', token?: '1'): Promise<Person> {
-    const res = await Person.nobody(url, site).send('/api/session', { claims, ...(token && { token }) });
-    if (res.status !== 201) throw new Error(`log-in: ${res.status} ${await res.text()}`);
-    const told = (await res.json()) as { user: { id: string; name: string }; token?: string };
+    const { res, told } = await Person.#opened(url, site, { claims, ...(token && { token }) });
     const cookie = res.headers.get('set-cookie')?.split(';')[0] ?? '';
     return new Person(url, cookie, told.user, site, told.token);
+  }
+
+  /** A session that was opened, and what its answer told. */
+  static async #opened(url: string, site: string, body: object): Promise<{ res: Response; told: LogIn }> {
+    const answer = async () => {
+      const res = await Person.nobody(url, site).send('/api/session', body);
+      if (res.status !== 201) throw new Error(`log-in: ${res.status} ${await res.text()}`);
+      return { res, told: (await res.json()) as LogIn };
+    };
+    return settled('a log-in', answer());
   }
 
   /** Somebody without a session. */
@@ -103,9 +115,12 @@ export class Person {
   }
 
   async post(text: string, room = 'lobby', clientId?: string): Promise<string> {
-    const res = await settled('a post', this.send(`/api/rooms/${room}/messages`, { text, clientId }));
-    if (!res.ok) throw new Error(`post: ${res.status} ${await res.text()}`);
-    return ((await res.json()) as { id: string }).id;
+    const answer = async () => {
+      const res = await this.send(`/api/rooms/${room}/messages`, { text, clientId });
+      if (!res.ok) throw new Error(`post: ${res.status} ${await res.text()}`);
+      return ((await res.json()) as { id: string }).id;
+    };
+    return settled('a post', answer());
   }
 
   async history(

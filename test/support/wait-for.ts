@@ -15,7 +15,7 @@ export async function waitFor<T>(
   }
 }
 
-/** What hangs says what it is, before the test's own limit is reached, which doesn't. */
+/** What hangs says what it is, which a test's own limit doesn't. */
 export async function settled<T>(what: string, promise: Promise<T>, withinMs = 20_000): Promise<T> {
   let limit: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
