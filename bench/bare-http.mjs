@@ -5,21 +5,25 @@
 //   xadd     one XADD
 //   append   what Throughline writes: journal, room log, count, pace, by its own script and in its own batches
 // With EXPRESS=1 all requests come through Express, posts through its JSON parser, on the server that Throughline makes for it.
+// With SESSIONS=1 it knows who asks, and proves its streams.
 import { createServer } from 'node:http';
 import express from 'express';
 import { Redis } from 'ioredis';
 import { createAppServer } from '../dist/http/app-server.js';
 import { Appender } from '../dist/log/append.js';
 import { Keys } from '../dist/log/keys.js';
+import { BareSessions, chunkOf, hello, prove, STREAM_HEAD } from './bare-sessions.mjs';
 import { messageOf } from './dialects/message.mjs';
 
-const { PORT = '0', REDIS_PORT, STEP, EXPRESS } = process.env;
+const { PORT = '0', REDIS_PORT, STEP, EXPRESS, SESSIONS } = process.env;
 const LIMITS = { journalEntries: 100_000, roomLogEntries: 10_000, postsPerSecond: 1000, postBurst: 1000 };
 const redis = new Redis(Number(REDIS_PORT), '127.0.0.1', { enableAutoPipelining: true });
 const keys = new Keys('bare');
 const appender = new Appender(redis, keys, LIMITS);
+const sessions = SESSIONS ? new BareSessions(redis) : undefined;
 const journal = STEP === 'append' ? keys.journal : 'messages';
 const rooms = new Map();
+const BARE_HEAD = { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' };
 /** Messages kept of each room. */
 const KEPT = 1000;
 let people = 0;
@@ -89,11 +93,12 @@ const steps = {
 async function answer(req, res, body) {
   const [, , what, room] = req.url.split('/');
   if (room !== undefined) {
-    const id = await steps[STEP](room, /\d+/.exec(req.headers.cookie)[0], body.text);
+    const user = sessions ? (await sessions.of(req)).user : /\d+/.exec(req.headers.cookie)[0];
+    const id = await steps[STEP](room, user, body.text);
     return say(res, { id });
   }
   if (what === 'rooms') await redis.hset(keys.room(`main/${body.room}`), 'title', 'x');
-  else res.setHeader('Set-Cookie', `bare=${people++}; Path=/`);
+  else res.setHeader('Set-Cookie', (await sessions?.open(people++)) ?? `bare=${people++}; Path=/`);
   say(res, {});
 }
 
@@ -103,16 +108,25 @@ function say(res, value) {
   res.end(json);
 }
 
-function stream(req, res) {
+function stream(req, res, head = BARE_HEAD, first = undefined) {
   const { room, after } = askedOf(req.url);
   const { socket } = res;
   socket.cork();
-  res.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' }).flushHeaders();
+  res.writeHead(200, head).flushHeaders();
+  if (first !== undefined) socket.write(first);
   const missed = missedOf(room, after, inChunks);
   if (missed !== undefined) socket.write(missed);
   socket.uncork();
   room.readers.add(socket);
   socket.once('close', () => room.readers.delete(socket));
+}
+
+async function checkedStream(req, res) {
+  const session = await sessions.of(req);
+  const { socket } = res;
+  sessions.listen(session, socket);
+  stream(req, res, STREAM_HEAD, hello());
+  prove(socket, session.user);
 }
 
 /** Who names no id isn't made to wait; others are, if nothing follows theirs. */
@@ -136,9 +150,9 @@ function sayBytes(res, bytes) {
 }
 
 function read(req, res) {
-  if (req.url.startsWith('/api/stream')) stream(req, res);
-  else if (req.url.startsWith('/api/poll')) poll(req, res);
-  else page(req, res);
+  if (req.url.startsWith('/api/stream')) return sessions ? checkedStream(req, res) : stream(req, res);
+  if (req.url.startsWith('/api/poll')) return poll(req, res);
+  page(req, res);
 }
 
 async function follow() {
@@ -148,12 +162,8 @@ async function follow() {
     const news = new Set();
     for (const [id, fields] of found?.[0][1] ?? []) {
       last = id;
-      const event = Buffer.from(`id: ${id}\ndata: ${fields.at(-1)}\n\n`);
-      const chunk = Buffer.concat([
-        Buffer.from(`${event.length.toString(16)}\r\n`),
-        event,
-        Buffer.from('\r\n'),
-      ]);
+      const event = `id: ${id}\ndata: ${fields.at(-1)}\n\n`;
+      const chunk = chunkOf(event);
       const room = roomAt(fields[1]);
       for (const socket of room.readers) socket.write(chunk);
       if (room.kept.push({ id, json: fields.at(-1), chunk }) > KEPT) room.kept.shift();

@@ -6,7 +6,7 @@
 //   npm run bench -- --rows=1,6     only these rows (see rows/); written only with --write
 //   npm run bench -- --quick        small numbers, to see that everything works; never written
 //   --out=FOLDER                    writes there, whatever was run
-//   --sides=throughline,nchan       only these sides (throughline, nchan, socket.io, plain, bare-express, bare-append, bare)
+//   --sides=throughline,nchan       only these sides (throughline, nchan, socket.io, plain, bare-express, bare-sessions, bare-append, bare)
 //   --redis=aof                     only one of the two settings of Redis (aof, memory)
 //   --runs=3                        medians of so many measurements
 //   --soak=3600                     seconds of comings and goings in row 5 (60)

@@ -22,6 +22,7 @@ const DIALECTS = {
   plain: PlainExpressDialect,
   // They are asked alike.
   'bare-express': ThroughlineDialect,
+  'bare-sessions': ThroughlineDialect,
   'bare-append': ThroughlineDialect,
   bare: ThroughlineDialect,
 };

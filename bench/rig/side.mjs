@@ -17,6 +17,7 @@ const START = {
   'socket.io': startSocketIo,
   plain: startPlainExpress,
   'bare-express': (options) => startBareHttp(options, { STEP: 'append', EXPRESS: '1' }),
+  'bare-sessions': (options) => startBareHttp(options, { STEP: 'append', EXPRESS: '1', SESSIONS: '1' }),
   'bare-append': (options) => startBareHttp(options, { STEP: 'append' }),
   bare: (options) => startBareHttp(options, { STEP: 'xadd' }),
 };
@@ -28,6 +29,7 @@ export const NAMES = {
   'socket.io': 'Socket.IO, Redis Streams',
   plain: 'plain Express, Redis',
   'bare-express': 'bare Express, our append',
+  'bare-sessions': 'bare Express, sessions, proof',
   'bare-append': 'bare node:http, our append',
   bare: 'bare node:http, one XADD',
 };

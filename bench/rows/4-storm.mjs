@@ -22,6 +22,7 @@ export async function run(measuring) {
       'nchan',
       'plain',
       ...YARDSTICKS[store],
+      ...(store === 'memory' ? ['bare-sessions'] : []),
       ...(measuring.isStormOfAll ? ['socket.io'] : []),
     );
     /** Of all runs: one read too many isn't undone by two runs without. */
