@@ -11,7 +11,7 @@ import type { RoomKey } from '../src/chat/rooms.ts';
 import { MAIN_SITE } from '../src/chat/sites.ts';
 import type { Config } from '../src/config.ts';
 import { Window } from '../src/delivery/window.ts';
-import { type Authority, type Identity, type Ticket, userKeyOf } from '../src/http/authority.ts';
+import { type Authority, type Identity, type Ticket, userAddress, userKeyOf } from '../src/http/authority.ts';
 import { confirmStream } from '../src/http/confirm.ts';
 import type { Shard } from '../src/http/service.ts';
 import { Keys } from '../src/log/keys.ts';
@@ -399,8 +399,9 @@ test.concurrent('a confirmation that a log-out overtakes leaves nobody behind', 
     user,
     userKey,
     rooms: undefined,
+    address: userAddress(userKey),
     holder: 'h',
-    untilMs: 0,
+    memberMs: 0,
   } satisfies Identity;
   let isKnown = true;
   const authority = {
@@ -435,7 +436,15 @@ test.concurrent('a confirmation that a log-out overtakes renews nothing, even wh
     isTicketLasting: true,
     identify: async () => {
       if (asked++ > 0) throw new Refusal('no_session', 'none');
-      return { site: MAIN_SITE, user, userKey, rooms: undefined, holder: 'h', untilMs: 0 } satisfies Identity;
+      return {
+        site: MAIN_SITE,
+        user,
+        userKey,
+        rooms: undefined,
+        address: userAddress(userKey),
+        holder: 'h',
+        memberMs: 0,
+      } satisfies Identity;
     },
     renew: async () => void renewed++,
   } as Partial<Authority> as Authority;

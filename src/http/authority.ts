@@ -22,13 +22,15 @@ export interface Identity {
   readonly site: SiteName;
   readonly user: User;
   readonly userKey: UserKey;
+  /** Where is told what concerns this user. */
+  readonly address: Address;
   readonly holder: string;
   /** Where the user may read and write; undefined: in all rooms of the site. */
   readonly rooms: OpenRooms;
   /** When the log-in ends, whatever happens; in milliseconds since 1970. */
   readonly endsAtMs?: number | undefined;
-  /** Until when a membership made now lasts, in milliseconds since 1970. */
-  readonly untilMs: number;
+  /** How long a membership lasts that is made or renewed, in milliseconds; Infinity: for good. */
+  readonly memberMs: number;
 }
 
 /** Tells who a request is from. */
@@ -80,6 +82,10 @@ export function sessionAddress(sid: string): Address {
 
 export function userKeyOf(site: SiteName, user: User): UserKey {
   return `${site}/${user.id}`;
+}
+
+export function userAddress(userKey: UserKey): Address {
+  return `user:${userKey}`;
 }
 
 /** Whether the log-in is still good. Rejects if that can't be told now. */

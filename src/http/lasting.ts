@@ -79,9 +79,9 @@ function stopOf(pulse: Pulse): () => void {
 export function hearOf(
   { siteWatch }: Pick<Service, 'siteWatch'>,
   reader: Reader,
-  { site, user, userKey }: Identity,
+  { site, user, address }: Identity,
 ): void {
-  reader.listenTo(`user:${userKey}`);
+  reader.listenTo(address);
   reader.listenTo(siteAddress(site));
   if (user.guest) reader.listenTo(guestsAddress(site));
   siteWatch.saw(site);

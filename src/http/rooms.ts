@@ -31,12 +31,12 @@ export function createRoom({ authority, shardOf, pace }: Service) {
     const { room, title } = parseRoomDraft(req.body ?? {});
     const ticket = authority.ticketOf(req);
     const identity = await authority.identify(ticket);
-    const { site, userKey, untilMs } = identity;
+    const { site, userKey, memberMs } = identity;
     const key = openRoom(identity, room);
     await pace.count(userKey);
     const { rooms } = shardOf(site);
     await whenReachable(rooms.create(site, room, title, identity.user.id));
-    await whenReachable(rooms.join(key, userKey, untilMs));
+    await whenReachable(rooms.join(key, userKey, Date.now() + memberMs));
     res.status(201).json(await whenReachable(rooms.view(key, userKey)));
   };
 }
@@ -55,12 +55,14 @@ export function changeMembership(service: Service, change: 'join' | 'leave') {
 /** Begins or ends a membership; with it presence ends. Refusal: `too_fast`, since a going is told to the whole room. */
 export async function setMembership(
   { shardOf, presencePace }: Service,
-  { site, userKey, untilMs }: Identity,
+  { site, userKey, memberMs }: Identity,
   room: RoomKey,
   change: 'join' | 'leave',
 ): Promise<void> {
   const { rooms, presence } = shardOf(site);
   if (change === 'leave') await presencePace.count(userKey);
-  await whenReachable(change === 'join' ? rooms.join(room, userKey, untilMs) : rooms.leave(room, userKey));
+  await whenReachable(
+    change === 'join' ? rooms.join(room, userKey, Date.now() + memberMs) : rooms.leave(room, userKey),
+  );
   if (change === 'leave') await whenReachable(presence.drop(userKey, [room]));
 }

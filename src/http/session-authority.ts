@@ -18,6 +18,7 @@ import {
   type StoredSession,
   sessionAddress,
   type Ticket,
+  userAddress,
   userKeyOf,
 } from './authority.ts';
 import { bearerOf, isBearerSid, newBearer, sidOfBearer } from './bearer.ts';
@@ -65,7 +66,8 @@ export class SessionAuthority implements Authority, Bearers {
   readonly #lifeMs: number;
   readonly #shardOf: (site: SiteName) => SessionShard;
   readonly #sites: SiteBook;
-  readonly #sessions: SessionCache<StoredSession>;
+  /** By the session's address. What is kept is shared by all who ask for it. */
+  readonly #identities: SessionCache<Identity>;
   /** Cookies whose signature was found good, with what follows from them. */
   readonly #cookies = new Map<string, CookieTicket>();
   /** The same of tokens: neither passes for the other. */
@@ -85,7 +87,7 @@ export class SessionAuthority implements Authority, Bearers {
     this.#sites = sites;
     // Nobody says that a session ran out.
     const heardMs = Math.min(KEPT_MS, lifeMs / 2);
-    this.#sessions = new SessionCache((sid) => this.#read(sid), {
+    this.#identities = new SessionCache((sid, address) => this.#read(sid, address), {
       unheardMs: Math.min(HEARD_WITHIN_MS, heardMs),
       heardMs,
       most: MAX_SESSIONS,
@@ -93,7 +95,7 @@ export class SessionAuthority implements Authority, Bearers {
   }
 
   get sessionCounts(): { readonly kept: number; readonly read: number } {
-    return this.#sessions.counts;
+    return this.#identities.counts;
   }
 
   ticketOf(req: Request): Ticket {
@@ -132,37 +134,24 @@ export class SessionAuthority implements Authority, Bearers {
     const { guests } = this.#sites.known(site) ?? (await whenReachable(this.#sites.mustGet(site)));
     const isNobody = sid === undefined || address === undefined;
     const isHeard = this.#shardOf(site).tail.isReading(HEARD_WITHIN_MS);
-    const session = isNobody ? undefined : await this.#sessions.get(address, sid, isHeard);
-    const isOfSite = (session?.site ?? MAIN_SITE) === site;
-    const now = Date.now();
+    const identity = isNobody ? undefined : await this.#identities.get(address, sid, isHeard);
     // One that is kept may have ended since it was read.
-    const isOver = session?.endsAtMs !== undefined && session.endsAtMs <= now;
-    if (isNobody || session?.user === undefined || !isOfSite || isOver) {
+    const isOver = identity?.endsAtMs !== undefined && identity.endsAtMs <= Date.now();
+    if (identity === undefined || identity.site !== site || isOver) {
       throw new Refusal('no_session', 'You are not logged in: POST {"name": …} to /api/session first.');
     }
-    const { user, rooms, endsAtMs } = session;
-    if (user.guest && guests === 'refused')
+    if (identity.user.guest && guests === 'refused')
       throw new Refusal('guests_refused', 'Only users of the site itself may be here.');
-    const userKey = userKeyOf(site, user);
-    return {
-      site,
-      user,
-      userKey,
-      // A token's successor goes on with what it began.
-      holder: isBearerSid(sid) ? userKey : address.slice(SESSION.length),
-      rooms,
-      endsAtMs,
-      untilMs: user.guest ? now + this.#lifeMs : Number.POSITIVE_INFINITY,
-    };
+    return identity;
   }
 
   forget(address?: Address): void {
-    if (address === undefined) this.#sessions.clear();
-    else if (address.startsWith(SESSION)) this.#sessions.drop(address);
-    else this.#sessions.dropEach(ofUser(address));
+    if (address === undefined) this.#identities.clear();
+    else if (address.startsWith(SESSION)) this.#identities.drop(address);
+    else this.#identities.dropEach((identity) => identity.address === address);
   }
 
-  async renew({ sid }: Ticket, { site, user, userKey, untilMs }: Identity): Promise<void> {
+  async renew({ sid }: Ticket, { site, user, userKey, memberMs }: Identity): Promise<void> {
     if (sid === undefined || isBearerSid(sid) || !this.#isDue(sid)) return;
     await new Promise<void>((resolve) => {
       const session = { cookie: {} } as Parameters<NonNullable<Store['touch']>>[1];
@@ -172,7 +161,7 @@ export class SessionAuthority implements Authority, Bearers {
     const { names, rooms, knownUsers } = this.#shardOf(site);
     if (!user.guest) return knownUsers.keep(userKey);
     await names.reserve(site, user.name, userKey, undefined);
-    await rooms.renew(userKey, untilMs);
+    await rooms.renew(userKey, Date.now() + memberMs);
   }
 
   formTokenOf({ sid }: Ticket): string | undefined {
@@ -197,21 +186,30 @@ export class SessionAuthority implements Authority, Bearers {
     return true;
   }
 
-  /** The session with what its host has said of its user since; undefined if that ended it. */
-  async #read(sid: string): Promise<StoredSession | undefined> {
+  /** Whose the session is, with what its host has said of that user since; undefined if that ended it. */
+  async #read(sid: string, address: string): Promise<Identity | undefined> {
     const session = await this.#readStored(sid);
-    const userKey = session && userKeyIn(session);
-    if (session?.user === undefined || userKey === undefined) return undefined;
-    const { claims, revokedAt } = await this.#readUser(userKey);
-    const { iat = 0 } = session;
+    if (session?.user === undefined) return undefined;
+    const { site = MAIN_SITE, iat = 0, endsAtMs } = session;
+    const userKey = userKeyOf(site, session.user);
+    const { claims, revokedAt } = await this.#readUser(site, userKey);
     // A guest's id is one log-in's: nothing makes it valid again.
     if (revokedAt !== undefined && (session.user.guest || iat <= revokedAt)) {
       await this.#destroy(sid);
       return undefined;
     }
-    return claims === undefined || claims.iat < iat
-      ? session
-      : { ...session, user: claims.user, rooms: claims.rooms };
+    const { user = session.user, rooms } = claims === undefined || claims.iat < iat ? session : claims;
+    return {
+      site,
+      user,
+      userKey,
+      address: userAddress(userKey),
+      // A token's successor goes on with what it began.
+      holder: isBearerSid(sid) ? userKey : address.slice(SESSION.length),
+      rooms,
+      endsAtMs,
+      memberMs: user.guest ? this.#lifeMs : Number.POSITIVE_INFINITY,
+    };
   }
 
   #destroy(sid: string): Promise<void> {
@@ -220,8 +218,7 @@ export class SessionAuthority implements Authority, Bearers {
     });
   }
 
-  #readUser(userKey: UserKey): Promise<KnownUser> {
-    const site = userKey.slice(0, userKey.indexOf('/')) as SiteName;
+  #readUser(site: SiteName, userKey: UserKey): Promise<KnownUser> {
     return whenReachable(this.#shardOf(site).knownUsers.read(userKey));
   }
 
@@ -233,18 +230,6 @@ export class SessionAuthority implements Authority, Bearers {
       });
     });
   }
-}
-
-/** Most sessions differ in the id already, so that no key is made for them. */
-function ofUser(address: Address): (session: StoredSession) => boolean {
-  return (session) =>
-    session.user !== undefined &&
-    address.endsWith(session.user.id) &&
-    address === `user:${userKeyIn(session)}`;
-}
-
-function userKeyIn({ site = MAIN_SITE, user }: StoredSession): UserKey | undefined {
-  return user && userKeyOf(site, user);
 }
 
 /** Keeps what a credential stands for, in place of the oldest where there are too many. */

@@ -30,7 +30,7 @@ interface Keeping {
 export class SessionCache<T> {
   /** How often the answer was kept, and how often it had to be read. */
   readonly counts = { kept: 0, read: 0 };
-  readonly #read: (sid: string) => Promise<T | undefined>;
+  readonly #read: (sid: string, name: string) => Promise<T | undefined>;
   readonly #keeping: Keeping;
   /** By a name that isn't the session's secret; about the oldest first. */
   readonly #kept = new Map<string, Kept<T>>();
@@ -38,7 +38,7 @@ export class SessionCache<T> {
   readonly #reading = new Map<string, Reading<T>>();
   #sweep: NodeJS.Timeout | undefined;
 
-  constructor(read: (sid: string) => Promise<T | undefined>, keeping: Keeping) {
+  constructor(read: (sid: string, name: string) => Promise<T | undefined>, keeping: Keeping) {
     this.#read = read;
     this.#keeping = keeping;
   }
@@ -89,7 +89,7 @@ export class SessionCache<T> {
   async #fill(name: string, sid: string, isHeard: boolean, self: () => Reading<T>): Promise<T | undefined> {
     let read: T | undefined;
     try {
-      read = await this.#read(sid);
+      read = await this.#read(sid, name);
     } finally {
       if (this.#reading.get(name) === self()) this.#reading.delete(name);
     }
