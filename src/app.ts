@@ -70,7 +70,7 @@ export function createRouter(service: Service, tellMetrics?: RequestHandler): Ro
   return router;
 }
 
-/** Not a router of its own: to go through one more costs a stream more than all that its own middleware does. */
+/** Not a router of its own, which would be another round of matching for each request (`bench/PROFILE.md`). */
 function addApi(router: Router, service: Service): void {
   const route = (path: string): IRoute => router.route(`/api${path}` as string);
   const share = shareWithSite(service);

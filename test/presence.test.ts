@@ -11,7 +11,13 @@ import type { RoomKey } from '../src/chat/rooms.ts';
 import { MAIN_SITE } from '../src/chat/sites.ts';
 import type { Config } from '../src/config.ts';
 import { Window } from '../src/delivery/window.ts';
-import { type Authority, type Identity, type Ticket, userAddress, userKeyOf } from '../src/http/authority.ts';
+import {
+  type Authority,
+  type Identity,
+  type Ticket,
+  userAddressOf,
+  userKeyOf,
+} from '../src/http/authority.ts';
 import { confirmStream } from '../src/http/confirm.ts';
 import type { Shard } from '../src/http/service.ts';
 import { Keys } from '../src/log/keys.ts';
@@ -399,7 +405,7 @@ test.concurrent('a confirmation that a log-out overtakes leaves nobody behind', 
     user,
     userKey,
     rooms: undefined,
-    address: userAddress(userKey),
+    userAddress: userAddressOf(userKey),
     holder: 'h',
     memberMs: 0,
   } satisfies Identity;
@@ -441,7 +447,7 @@ test.concurrent('a confirmation that a log-out overtakes renews nothing, even wh
         user,
         userKey,
         rooms: undefined,
-        address: userAddress(userKey),
+        userAddress: userAddressOf(userKey),
         holder: 'h',
         memberMs: 0,
       } satisfies Identity;

@@ -22,8 +22,8 @@ export interface Identity {
   readonly site: SiteName;
   readonly user: User;
   readonly userKey: UserKey;
-  /** Where is told what concerns this user. */
-  readonly address: Address;
+  /** The address at which what concerns this user is told. */
+  readonly userAddress: Address;
   readonly holder: string;
   /** Where the user may read and write; undefined: in all rooms of the site. */
   readonly rooms: OpenRooms;
@@ -84,7 +84,8 @@ export function userKeyOf(site: SiteName, user: User): UserKey {
   return `${site}/${user.id}`;
 }
 
-export function userAddress(userKey: UserKey): Address {
+/** One user of a site, wherever logged in. */
+export function userAddressOf(userKey: UserKey): Address {
   return `user:${userKey}`;
 }
 

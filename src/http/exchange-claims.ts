@@ -2,7 +2,7 @@ import type { Request, Response } from 'express';
 import { type Exchange, listedRooms } from '../chat/claims.ts';
 import { Refusal } from '../chat/refusals.ts';
 import { whenReachable } from '../log/unreachable.ts';
-import { known, type StoredSession, userAddress, userKeyOf } from './authority.ts';
+import { known, type StoredSession, userAddressOf, userKeyOf } from './authority.ts';
 import { checkClaimsOrigin } from './origin.ts';
 import { revokeUser } from './revoke-user.ts';
 import type { Service } from './service.ts';
@@ -50,7 +50,7 @@ export async function exchangeClaims(
   // Open streams of the user, wherever they are, are to go by what was said now.
   const tellChange = async () => {
     if (admission !== 'changed') return;
-    await appender.announce(userAddress(userKey), 'rights');
+    await appender.announce(userAddressOf(userKey), 'rights');
     await whenReachable(knownUsers.toldChange(userKey, claims));
   };
   if (wantsToken) {

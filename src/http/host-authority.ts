@@ -4,7 +4,7 @@ import type { SiteName } from '../chat/sites.ts';
 import { parseHostUser } from '../chat/users.ts';
 import type { SiteBook } from '../log/site-book.ts';
 import { whenReachable } from '../log/unreachable.ts';
-import { type Authority, type Identity, type Ticket, userAddress, userKeyOf } from './authority.ts';
+import { type Authority, type Identity, type Ticket, userAddressOf, userKeyOf } from './authority.ts';
 import { namedSiteOf } from './named-site.ts';
 
 /** What a host application's own log-in says: `undefined` for nobody. */
@@ -38,12 +38,11 @@ export class HostAuthority implements Authority {
     if (answer === undefined || answer === null) throw new Refusal('no_session', 'You are not logged in.');
     const user = parseHostUser(answer);
     const userKey = userKeyOf(site, user);
-    const address = userAddress(userKey);
     return {
       site,
       user,
       userKey,
-      address,
+      userAddress: userAddressOf(userKey),
       holder: userKey,
       rooms: undefined,
       memberMs: Number.POSITIVE_INFINITY,

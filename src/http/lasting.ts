@@ -79,9 +79,9 @@ function stopOf(pulse: Pulse): () => void {
 export function hearOf(
   { siteWatch }: Pick<Service, 'siteWatch'>,
   reader: Reader,
-  { site, user, address }: Identity,
+  { site, user, userAddress }: Identity,
 ): void {
-  reader.listenTo(address);
+  reader.listenTo(userAddress);
   reader.listenTo(siteAddress(site));
   if (user.guest) reader.listenTo(guestsAddress(site));
   siteWatch.saw(site);

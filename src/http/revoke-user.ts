@@ -1,7 +1,7 @@
 import type { SiteName } from '../chat/sites.ts';
 import type { UserKey } from '../log/keys.ts';
 import { whenReachable } from '../log/unreachable.ts';
-import { userAddress } from './authority.ts';
+import { userAddressOf } from './authority.ts';
 import type { Service } from './service.ts';
 
 /**
@@ -18,7 +18,7 @@ export async function revokeUser(
   const { knownUsers, appender, presence } = shardOf(site);
   const userKey: UserKey = `${site}/${userId}`;
   const revokedAt = await whenReachable(knownUsers.revoke(userKey, atS));
-  await appender.announce(userAddress(userKey), 'revoke');
+  await appender.announce(userAddressOf(userKey), 'revoke');
   await whenReachable(presence.drop(userKey));
   return revokedAt;
 }

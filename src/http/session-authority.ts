@@ -18,7 +18,7 @@ import {
   type StoredSession,
   sessionAddress,
   type Ticket,
-  userAddress,
+  userAddressOf,
   userKeyOf,
 } from './authority.ts';
 import { bearerOf, isBearerSid, newBearer, sidOfBearer } from './bearer.ts';
@@ -148,7 +148,7 @@ export class SessionAuthority implements Authority, Bearers {
   forget(address?: Address): void {
     if (address === undefined) this.#identities.clear();
     else if (address.startsWith(SESSION)) this.#identities.drop(address);
-    else this.#identities.dropEach((identity) => identity.address === address);
+    else this.#identities.dropEach(({ userAddress }) => userAddress === address);
   }
 
   async renew({ sid }: Ticket, { site, user, userKey, memberMs }: Identity): Promise<void> {
@@ -203,7 +203,7 @@ export class SessionAuthority implements Authority, Bearers {
       site,
       user,
       userKey,
-      address: userAddress(userKey),
+      userAddress: userAddressOf(userKey),
       // A token's successor goes on with what it began.
       holder: isBearerSid(sid) ? userKey : address.slice(SESSION.length),
       rooms,

@@ -24,7 +24,7 @@ interface Keeping {
 }
 
 /**
- * What was read of sessions, kept so that one that asks a lot is read once. Dropped at once by the journal's own word
+ * What was read of sessions (`T`), kept so that one that asks a lot is read once. Dropped at once by the journal's own word
  * that the session ended; a reading under way then is as stale as one that is kept.
  */
 export class SessionCache<T> {
