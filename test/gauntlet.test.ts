@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { RunningServer } from '../src/server.ts';
 import { type OpenRoute, openRoute } from './proxies/open-route.ts';
 import { findProgram } from './proxies/programs.ts';
-import { errorsOf, faultsOf, type Report, summaryOf, tableOf } from './proxies/report.ts';
+import { endingsOf, errorsOf, faultsOf, type Report, summaryOf, tableOf } from './proxies/report.ts';
 import { HEARTBEAT_MS, ROUTES, type Route } from './proxies/routes.ts';
 import { runRoute } from './proxies/run-route.ts';
 import { startTestRedis, type TestRedis } from './support/redis.ts';
@@ -18,7 +18,9 @@ const TABLE = process.env['GAUNTLET_TABLE'];
 const ONLY = new RegExp(process.env['GAUNTLET_ONLY'] ?? '');
 // So that not all of them come at once to a machine of two cores.
 const APART_MS = 150;
-/** Routes at once the second time. */
+/** Longer than this process keeps itself busy at a stretch (60 ms were measured), in ms. */
+const STARVED_MS = 150;
+/** Routes at once the second time; if more than these were late, it is no accident. */
 const FEWER = 14;
 
 const routes = ROUTES.filter(({ name }) => ONLY.test(name));
@@ -28,22 +30,27 @@ const isMissing = ({ program }: Route) =>
 let redis: TestRedis;
 let server: RunningServer;
 const opened = new Map<Route, OpenRoute>();
-const reports = new Map<Route, Report>();
-const failures = new Map<Route, unknown>();
+/** What came of a route, and the longest that this process was kept from its work meanwhile. */
+interface Outcome {
+  readonly report: Report;
+  readonly stallMs: number;
+}
 
-/** The longest that this process was kept from its work, last time. */
-let stallMs = 0;
+/** Of each time that a route was run; the last one counts. */
+const outcomes = new Map<Route, Outcome[]>();
+const failures = new Map<Route, unknown>();
 
 async function runAll(chosen: readonly Route[], poster: Person, prefix: string): Promise<void> {
   const loop = monitorEventLoopDelay({ resolution: 10 });
   loop.enable();
+  const reports = new Map<Route, Report>();
   await Promise.all(
     chosen.map(async (route, index) => {
       await pause(index * APART_MS);
       const room = `${prefix}-${index}`;
       await poster.send('/api/rooms', { room });
       const person = await Person.logIn(server.url, room);
-      const run = { seconds: SECONDS, room, poster, person, seed: index + 1 };
+      const run = { seconds: SECONDS, room, poster, person, seed: routes.indexOf(route) + 1 };
       try {
         reports.set(route, await runRoute(route, opened.get(route) as OpenRoute, run));
       } catch (error) {
@@ -51,7 +58,19 @@ async function runAll(chosen: readonly Route[], poster: Person, prefix: string):
       }
     }),
   );
-  stallMs = Math.round(loop.max / 1e6);
+  const stallMs = Math.round(loop.max / 1e6);
+  for (const [route, report] of reports)
+    outcomes.set(route, [...(outcomes.get(route) ?? []), { report, stallMs }]);
+}
+
+/**
+ * With all routes at once two cores may be what made it late: with few around it, it has to be in time. Where it ended is
+ * excused by nothing but a process that had no time.
+ */
+function isToRunAgain(route: Route): boolean {
+  const { report, stallMs } = outcomes.get(route)?.at(-1) ?? {};
+  if (report === undefined || faultsOf(report).length === 0 || errorsOf(report).length > 0) return false;
+  return (stallMs ?? 0) > STARVED_MS || endingsOf(report).length === 0;
 }
 
 beforeAll(
@@ -70,12 +89,9 @@ beforeAll(
       ),
     );
     await runAll([...opened.keys()], poster, 'route');
-    const isLate = (route: Route) => {
-      const report = reports.get(route);
-      return report !== undefined && faultsOf(report).length > 0 && errorsOf(report).length === 0;
-    };
-    // With all of them at once two cores may be what made it late; with few around it, it has to be in time.
-    const late = [...opened.keys()].filter(isLate);
+    const late = [...opened.keys()].filter(isToRunAgain);
+    const isStarved = late.some((route) => (outcomes.get(route)?.[0]?.stallMs ?? 0) > STARVED_MS);
+    if (late.length > FEWER && !isStarved) return;
     for (let index = 0; index < late.length; index += FEWER) {
       await runAll(late.slice(index, index + FEWER), poster, `again-${index}`);
     }
@@ -84,7 +100,9 @@ beforeAll(
 );
 
 afterAll(async () => {
-  if (TABLE) await writeFile(TABLE, `${tableOf(routes.flatMap((route) => reports.get(route) ?? []))}\n`);
+  // Of the first time, when all were run at once.
+  const first = routes.flatMap((route) => outcomes.get(route)?.[0]?.report ?? []);
+  if (TABLE) await writeFile(TABLE, `${tableOf(first)}\n`);
   await Promise.all([...opened.values()].map((open) => open.stop()));
   await server.close();
   await redis.stop();
@@ -97,9 +115,14 @@ describe('the client, with traffic both ways, misses nothing, sees nothing twice
     const why = isSkipped ? ` (skipped: ${program} isn’t installed; npm run setup -- --tests)` : '';
     test.skipIf(isSkipped)(`${route.name}: ${route.does}${why}`, () => {
       if (failures.has(route)) throw failures.get(route);
-      const report = reports.get(route) as Report;
-      const words = `${summaryOf(report)}; this process was kept waiting for up to ${stallMs} ms`;
-      expect(faultsOf(report), words).toEqual([]);
+      const all = outcomes.get(route) ?? [];
+      const words = all.map(
+        ({ report, stallMs }) =>
+          `${summaryOf(report)}; this process was kept waiting for up to ${stallMs} ms`,
+      );
+      if (words.length > 1) console.warn(`run again: ${words.join('; then ')}`);
+      const last = all.at(-1) as Outcome;
+      expect(faultsOf(last.report), words.join('; then ')).toEqual([]);
     });
   }
 });

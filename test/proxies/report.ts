@@ -33,7 +33,7 @@ export interface Report {
 
 /** What is wrong with a run, in words; nothing if all is as it has to be. */
 export function faultsOf(report: Report): string[] {
-  return [...errorsOf(report), ...delaysOf(report)];
+  return [...errorsOf(report), ...delaysOf(report), ...endingsOf(report)];
 }
 
 /** What is wrong with a run however busy the machine was: a message that was accepted and never told is no late one. */
@@ -46,11 +46,10 @@ export function errorsOf({ lost, doubled, disordered, gaps }: Report): string[] 
   ];
 }
 
-/** What came too late or wasn't sent by the end, and which rung was left because of that. */
+/** What came too late, or wasn't sent by the end. */
 function delaysOf(report: Report): string[] {
-  const { route, unsent, firstMs = Infinity, carriers, phase, offline } = report;
-  const { ends, withinMs, firstWithinMs = withinMs, saysOffline } = route;
-  const end = carriers.at(-1);
+  const { route, unsent, firstMs = Infinity } = report;
+  const { withinMs, firstWithinMs = withinMs } = route;
   const worst = worstOf(report);
   return [
     ...(unsent.length > 0 ? [`not sent: ${unsent.slice(0, 5).join(', ')}`] : []),
@@ -58,6 +57,14 @@ function delaysOf(report: Report): string[] {
       ? [`the first message took ${rounded(firstMs)} ms, not ${firstWithinMs}`]
       : []),
     ...(worst > withinMs ? [`the latest message took ${rounded(worst)} ms, not ${withinMs}`] : []),
+  ];
+}
+
+/** What is wrong with where the client ended, and with what it said of itself. */
+export function endingsOf({ route, carriers, phase, offline }: Report): string[] {
+  const { ends, saysOffline } = route;
+  const end = carriers.at(-1);
+  return [
     ...(!end || !ends.includes(end) ? [`ended on ${end}, not on ${ends.join(' or ')}`] : []),
     ...(phase !== 'live' ? [`was ${phase} at the end`] : []),
     ...(saysOffline && !offline.some((reason) => saysOffline.includes(reason))
