@@ -5,7 +5,7 @@
 //   xadd     one XADD
 //   append   what Throughline writes: journal, room log, count, pace, by its own script and in its own batches
 // With EXPRESS=1 all requests come through Express, posts through its JSON parser, on the server that Throughline makes for it.
-// With SESSIONS=1 it knows who asks, and proves its streams.
+// With SESSIONS=1 beside it, it knows who streams and who posts, and proves its streams.
 import { createServer } from 'node:http';
 import express from 'express';
 import { Redis } from 'ioredis';
@@ -119,14 +119,16 @@ function stream(req, res, head = BARE_HEAD, first = undefined) {
   socket.uncork();
   room.readers.add(socket);
   socket.once('close', () => room.readers.delete(socket));
+  return { room };
 }
 
 async function checkedStream(req, res) {
   const session = await sessions.of(req);
   const { socket } = res;
+  if (socket.destroyed) return;
   sessions.listen(session, socket);
-  stream(req, res, STREAM_HEAD, hello());
-  prove(socket, session.user);
+  const { room } = stream(req, res, STREAM_HEAD, hello());
+  prove(socket, () => `bare.${lastOf(room)}`);
 }
 
 /** Who names no id isn't made to wait; others are, if nothing follows theirs. */

@@ -1,5 +1,6 @@
-// What row 4 demands of whoever answers its storm, and no more: who asks is known by a signed cookie and a session in Redis, read
-// once, the stream says hello, and half a second later a heartbeat proves it. For the yardstick of bare-http.mjs.
+// For the yardstick of bare-http.mjs: whoever streams or posts is known by a signed cookie and a session in Redis, read once; streams say
+// hello, and half a second later a heartbeat proves them. It spares itself more than a service can: what was read is kept for good,
+// and nobody hears that a session ended, though it is kept who would be told.
 import { randomUUID } from 'node:crypto';
 import { parseCookie } from 'cookie';
 import { sign, unsign } from 'cookie-signature';
@@ -46,6 +47,7 @@ export class BareSessions {
     if (session === undefined) {
       session = this.#read(sid);
       this.#kept.set(sid, session);
+      session.catch(() => this.#kept.delete(sid));
     }
     return session;
   }
@@ -75,10 +77,10 @@ export function hello() {
   return chunkOf(`retry: 1000\nevent: hello\ndata: ${JSON.stringify(notice)}\n\n`);
 }
 
-/** Has a heartbeat follow. */
-export function prove(socket, after) {
-  const beat = `id: ${after}\nevent: heartbeat\ndata: {"kind":"heartbeat","n":1}\n\n`;
-  const timer = setTimeout(() => socket.write(chunkOf(beat)), PROOF_AFTER_MS);
+/** Has a heartbeat follow, with the place that was reached by then. */
+export function prove(socket, cursorNow) {
+  const beat = () => `id: ${cursorNow()}\nevent: heartbeat\ndata: {"kind":"heartbeat","n":1}\n\n`;
+  const timer = setTimeout(() => socket.write(chunkOf(beat())), PROOF_AFTER_MS);
   socket.once('close', () => clearTimeout(timer));
 }
 
