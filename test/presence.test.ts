@@ -11,13 +11,7 @@ import type { RoomKey } from '../src/chat/rooms.ts';
 import { MAIN_SITE } from '../src/chat/sites.ts';
 import type { Config } from '../src/config.ts';
 import { Window } from '../src/delivery/window.ts';
-import {
-  type Authority,
-  type Identity,
-  type Ticket,
-  userAddressOf,
-  userKeyOf,
-} from '../src/http/authority.ts';
+import { type Authority, identityOf, type Ticket, userKeyOf } from '../src/http/authority.ts';
 import { confirmStream } from '../src/http/confirm.ts';
 import type { Shard } from '../src/http/service.ts';
 import { Keys } from '../src/log/keys.ts';
@@ -400,15 +394,7 @@ test.concurrent('a confirmation that a log-out overtakes leaves nobody behind', 
   const { keys, open, room, user, userKey } = bare();
   await redis.client.hset(keys.room(room), 'title', 'Lobby');
   const presence = open();
-  const identity = {
-    site: MAIN_SITE,
-    user,
-    userKey,
-    rooms: undefined,
-    userAddress: userAddressOf(userKey),
-    holder: 'h',
-    memberMs: 0,
-  } satisfies Identity;
+  const identity = identityOf(MAIN_SITE, user);
   let isKnown = true;
   const authority = {
     isTicketLasting: true,
@@ -434,7 +420,7 @@ test.concurrent('a confirmation that a log-out overtakes leaves nobody behind', 
 });
 
 test.concurrent('a confirmation that a log-out overtakes renews nothing, even where there is nothing to write of presence', async () => {
-  const { keys, open, user, userKey } = bare();
+  const { keys, open, user } = bare();
   const presence = open();
   let asked = 0;
   let renewed = 0;
@@ -442,15 +428,7 @@ test.concurrent('a confirmation that a log-out overtakes renews nothing, even wh
     isTicketLasting: true,
     identify: async () => {
       if (asked++ > 0) throw new Refusal('no_session', 'none');
-      return {
-        site: MAIN_SITE,
-        user,
-        userKey,
-        rooms: undefined,
-        userAddress: userAddressOf(userKey),
-        holder: 'h',
-        memberMs: 0,
-      } satisfies Identity;
+      return identityOf(MAIN_SITE, user);
     },
     renew: async () => void renewed++,
   } as Partial<Authority> as Authority;

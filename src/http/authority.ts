@@ -89,6 +89,20 @@ export function userAddressOf(userKey: UserKey): Address {
   return `user:${userKey}`;
 }
 
+/** Of a user with no log-in of the service's own: known by the site alone, in all of its rooms, and a member for good. */
+export function identityOf(site: SiteName, user: User): Identity {
+  const userKey = userKeyOf(site, user);
+  return {
+    site,
+    user,
+    userKey,
+    userAddress: userAddressOf(userKey),
+    holder: userKey,
+    rooms: undefined,
+    memberMs: Number.POSITIVE_INFINITY,
+  };
+}
+
 /** Whether the log-in is still good. Rejects if that can't be told now. */
 export async function isStillKnown(authority: Authority, ticket: Ticket): Promise<boolean> {
   return (await known(authority.identify(ticket))) !== undefined;

@@ -4,7 +4,7 @@ import type { SiteName } from '../chat/sites.ts';
 import { parseHostUser } from '../chat/users.ts';
 import type { SiteBook } from '../log/site-book.ts';
 import { whenReachable } from '../log/unreachable.ts';
-import { type Authority, type Identity, type Ticket, userAddressOf, userKeyOf } from './authority.ts';
+import { type Authority, type Identity, identityOf, type Ticket } from './authority.ts';
 import { namedSiteOf } from './named-site.ts';
 
 /** What a host application's own log-in says: `undefined` for nobody. */
@@ -36,17 +36,7 @@ export class HostAuthority implements Authority {
     await whenReachable(this.#sites.mustGet(site));
     const answer = await this.#user(req as Request);
     if (answer === undefined || answer === null) throw new Refusal('no_session', 'You are not logged in.');
-    const user = parseHostUser(answer);
-    const userKey = userKeyOf(site, user);
-    return {
-      site,
-      user,
-      userKey,
-      userAddress: userAddressOf(userKey),
-      holder: userKey,
-      rooms: undefined,
-      memberMs: Number.POSITIVE_INFINITY,
-    };
+    return identityOf(site, parseHostUser(answer));
   }
 
   withToken(): undefined {
