@@ -11,7 +11,7 @@ import type { RoomKey } from '../src/chat/rooms.ts';
 import { MAIN_SITE } from '../src/chat/sites.ts';
 import type { Config } from '../src/config.ts';
 import { Window } from '../src/delivery/window.ts';
-import { type Authority, identityOf, type Ticket, userKeyOf } from '../src/http/authority.ts';
+import { type Authority, sessionlessIdentity, type Ticket, userKeyOf } from '../src/http/authority.ts';
 import { confirmStream } from '../src/http/confirm.ts';
 import type { Shard } from '../src/http/service.ts';
 import { Keys } from '../src/log/keys.ts';
@@ -394,7 +394,7 @@ test.concurrent('a confirmation that a log-out overtakes leaves nobody behind', 
   const { keys, open, room, user, userKey } = bare();
   await redis.client.hset(keys.room(room), 'title', 'Lobby');
   const presence = open();
-  const identity = identityOf(MAIN_SITE, user);
+  const identity = sessionlessIdentity(MAIN_SITE, user);
   let isKnown = true;
   const authority = {
     isTicketLasting: true,
@@ -428,7 +428,7 @@ test.concurrent('a confirmation that a log-out overtakes renews nothing, even wh
     isTicketLasting: true,
     identify: async () => {
       if (asked++ > 0) throw new Refusal('no_session', 'none');
-      return identityOf(MAIN_SITE, user);
+      return sessionlessIdentity(MAIN_SITE, user);
     },
     renew: async () => void renewed++,
   } as Partial<Authority> as Authority;

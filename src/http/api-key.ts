@@ -4,7 +4,7 @@ import { Refusal } from '../chat/refusals.ts';
 import { keyUser } from '../chat/users.ts';
 import { keyAddress } from '../log/api-keys.ts';
 import { whenReachable } from '../log/unreachable.ts';
-import { type Authority, type Identity, identityOf, type Ticket } from './authority.ts';
+import { type Authority, type Identity, sessionlessIdentity, type Ticket } from './authority.ts';
 import { namedSiteOf } from './named-site.ts';
 import type { Service } from './service.ts';
 
@@ -84,7 +84,7 @@ export class KeyAuthority implements Authority {
   async identify({ sid, site }: Ticket): Promise<Identity> {
     const key = await whenReachable(this.#apiKeys.find(sid ?? ''));
     if (key === undefined) throw new Refusal('no_session', 'The API key was revoked.');
-    return identityOf(site, keyUser(key.id, key.name));
+    return sessionlessIdentity(site, keyUser(key.id, key.name));
   }
 
   withToken(): undefined {

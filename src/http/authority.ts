@@ -89,8 +89,8 @@ export function userAddressOf(userKey: UserKey): Address {
   return `user:${userKey}`;
 }
 
-/** Of a user with no log-in of the service's own: known by the site alone, in all of its rooms, and a member for good. */
-export function identityOf(site: SiteName, user: User): Identity {
+/** Of a user without a session of the service's: leases stand for the user, all rooms of the site are open, memberships last for good. */
+export function sessionlessIdentity(site: SiteName, user: User): Identity {
   const userKey = userKeyOf(site, user);
   return {
     site,

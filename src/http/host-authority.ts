@@ -4,7 +4,7 @@ import type { SiteName } from '../chat/sites.ts';
 import { parseHostUser } from '../chat/users.ts';
 import type { SiteBook } from '../log/site-book.ts';
 import { whenReachable } from '../log/unreachable.ts';
-import { type Authority, type Identity, identityOf, type Ticket } from './authority.ts';
+import { type Authority, type Identity, sessionlessIdentity, type Ticket } from './authority.ts';
 import { namedSiteOf } from './named-site.ts';
 
 /** What a host application's own log-in says: `undefined` for nobody. */
@@ -36,7 +36,7 @@ export class HostAuthority implements Authority {
     await whenReachable(this.#sites.mustGet(site));
     const answer = await this.#user(req as Request);
     if (answer === undefined || answer === null) throw new Refusal('no_session', 'You are not logged in.');
-    return identityOf(site, parseHostUser(answer));
+    return sessionlessIdentity(site, parseHostUser(answer));
   }
 
   withToken(): undefined {
