@@ -1016,6 +1016,15 @@ describe('mounted in an application that has its own log-in', () => {
     expect((await request(at).get('/me').set('Cookie', cookie)).body).toEqual({ visits: 2 });
   });
 
+  test('its users are members for good, since there is no log-in of the chat’s own that keeps them so', async () => {
+    const { namespace } = testConfig(redis);
+    const at = await host({ namespace });
+    const joined = await request(at).post('/talk/api/rooms/lobby/join').set('X-User', '42').send({});
+    expect(joined.body).toMatchObject({ members: 1, isMember: true });
+    expect(await redis.client.zscore(`${namespace}:{0}:members:main/lobby`, 'main/42')).toBe('inf');
+    expect(await redis.client.pttl(`${namespace}:{0}:joined:main/42`)).toBe(-1);
+  });
+
   test('nobody is let in whom it doesn’t know, and there is no log-in of the chat’s own', async () => {
     const at = await host();
     refused(await request(at).get('/talk/api/rooms'), 401, 'no_session');
@@ -1040,6 +1049,41 @@ describe('mounted in an application that has its own log-in', () => {
       expect([stream.status, stream.text]).toEqual([200, expect.stringContaining('"code":"unavailable"')]);
     },
   );
+
+  test('a revocation that is heard ends the streams of the user whom it names, and nobody else’s', async () => {
+    const { namespace } = testConfig(redis);
+    const at = await host({ namespace });
+    const stop = new AbortController();
+    const listen = async (id: string): Promise<() => string> => {
+      const stream = await fetch(`${at}/talk/api/stream?rooms=lobby`, {
+        headers: { 'X-User': id },
+        signal: stop.signal,
+      });
+      let told = '';
+      (async () => {
+        for await (const chunk of stream.body as AsyncIterable<Uint8Array>) told += Buffer.from(chunk);
+      })().catch(() => {});
+      await waitFor('hello', () => told.includes('hello'));
+      return () => told;
+    };
+    const [revoked, other] = [await listen('u7'), await listen('u8')];
+    const entry = ['to', 'user:main/u7', 'kind', 'revoke', 'before', '0-0', 'data', '{}'];
+    await redis.client.xadd(`${namespace}:{0}:journal`, '*', ...entry);
+    await waitFor('the stream’s end', () => revoked().includes('"code":"session_ended"'), 5000);
+    await request(at).post(`/talk${MESSAGES}`).set('X-User', 'u8').send({ text: 'after' });
+    await waitFor('what is said afterwards', () => other().includes('"text":"after"'), 5000);
+    stop.abort();
+    expect(other()).not.toContain('event: bye');
+  });
+
+  test('a stream is confirmed in the name of the user who confirms it', async () => {
+    const { namespace } = testConfig(redis);
+    const at = await host({ namespace });
+    const nonce = 'a-nonce-of-sixteen';
+    const confirmed = await request(at).post('/talk/api/confirm').set('X-User', 'u7').send({ nonce });
+    expect(confirmed.status).toBe(204);
+    expect(await redis.client.get(`${namespace}:lease:${nonce}`)).toBe('main/u7');
+  });
 
   test('where a revocation went by unheard a stream ends, since only a new request says whether the host still knows its user', async () => {
     const { namespace } = testConfig(redis);
