@@ -1,17 +1,25 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { RoomKey } from '../src/chat/rooms.ts';
-import type { Seat, Told } from '../src/delivery/audience.ts';
+import type { SiteName } from '../src/chat/sites.ts';
+import type { Audience, Told } from '../src/delivery/audience.ts';
 import { Hub } from '../src/delivery/hub.ts';
-import type { Reader } from '../src/delivery/reader.ts';
+import type { Reader, Sink } from '../src/delivery/reader.ts';
 import { newDelivery } from './support/delivery.ts';
 
 const ROOM = 'main/a' as RoomKey;
 
 /** A reader that only counts how often it was to hear. */
 class Counting {
-  seat: Seat | undefined;
+  readonly reader = this;
+  readonly audience: Audience;
+  index = 0;
   heard = 0;
+
+  constructor(hub: Hub) {
+    this.audience = hub.audienceFor(ROOM);
+    hub.enter(this as unknown as Reader, []);
+  }
 
   hear(): undefined {
     this.heard++;
@@ -36,14 +44,9 @@ test('whoever leaves during a round, each of the others hears of it once, and wh
       const hub = new Hub();
       const told: Told[] = [];
       const here: Counting[] = [];
-      const come = () => {
-        const reader = new Counting();
-        [reader.seat] = hub.enter(reader as unknown as Reader, [ROOM]);
-        here.push(reader);
-      };
+      const come = () => here.push(new Counting(hub));
       come();
-      const [first] = here as [Counting];
-      const { audience } = first.seat as Seat;
+      const [{ audience }] = here as [Counting];
       let due = [...here];
       audience.beginRound();
       const finish = () => {
@@ -56,7 +59,7 @@ test('whoever leaves during a round, each of the others hears of it once, and wh
         if (what === 'hear') audience.hear(number, delivery, told);
         if (what === 'leave' && here.length > 1) {
           const [left] = here.splice(number % here.length, 1) as [Counting];
-          hub.leave(left as unknown as Reader, [left.seat as Seat], []);
+          hub.leave(left as unknown as Reader, []);
           due = due.filter((reader) => reader !== left);
         }
         if (what === 'begin') {
@@ -72,22 +75,65 @@ test('whoever leaves during a round, each of the others hears of it once, and wh
   );
 });
 
-test('there is an audience as long as somebody reads its room', () => {
-  const hub = new Hub();
-  const [one, other] = [{} as Reader, {} as Reader];
-  const seats = hub.enter(one, [ROOM, 'main/b' as RoomKey]);
-  const more = hub.enter(other, [ROOM]);
-  expect(more[0]?.audience).toBe(seats[0]?.audience);
-  expect([hub.size, hub.audienceAt('room:main/a'), hub.audienceAt('room:main/b')]).toEqual([
-    2,
-    seats[0]?.audience,
-    seats[1]?.audience,
-  ]);
-  hub.leave(one, seats, []);
-  expect([hub.audienceAt('room:main/a'), hub.audienceAt('room:main/b')]).toEqual([
-    more[0]?.audience,
-    undefined,
-  ]);
-  hub.leave(other, more, []);
-  expect([hub.size, hub.audienceAt('room:main/a')]).toEqual([0, undefined]);
+const sink: Sink = {
+  carrier: 'sse',
+  maxBytes: 1e6,
+  isFull: false,
+  tell: () => {},
+  level: () => {},
+  end: () => {},
+};
+
+test('whoever reads is found by room, site and address as long as it reads, and once, however many rooms it reads', () => {
+  const delivery = newDelivery();
+  const { hub } = delivery;
+  const enter = (session: string, ...rooms: string[]) =>
+    delivery.enter({
+      rooms: rooms as RoomKey[],
+      addresses: [`session:${session}`],
+      sink,
+      isAllowed: async () => true,
+    });
+  const of = (readers: Iterable<Reader>) => new Set(readers);
+  const main = 'main' as SiteName;
+  const shop = 'shop' as SiteName;
+
+  const ada = enter('a', 'main/a', 'main/b');
+  const bob = enter('b', 'main/b');
+  const customer = enter('c', 'shop/b');
+  ada.hearAs('user:main/ada', false);
+  bob.hearAs('user:main/bob', true);
+  expect(hub.size).toBe(3);
+  expect([...hub.everyone()].length).toBe(3);
+  expect(of(hub.everyone())).toEqual(of([ada, bob, customer]));
+  expect([...hub.atSite(main)].length).toBe(2);
+  expect(of(hub.atSite(main))).toEqual(of([ada, bob]));
+  expect([...hub.guestsAt(main)]).toEqual([bob]);
+  expect([...hub.guestsAt(shop)]).toEqual([]);
+  expect([...hub.at('session:a'), ...hub.at('user:main/ada')]).toEqual([ada, ada]);
+  expect(hub.audienceAt('room:main/b')).toBe(bob.audience);
+
+  ada.end();
+  expect(hub.audienceAt('room:main/a')).toBeUndefined();
+  expect([...hub.atSite(main)]).toEqual([bob]);
+  expect([...hub.at('session:a'), ...hub.at('user:main/ada')]).toEqual([]);
+  bob.end();
+  expect([hub.size, hub.isRead(main), hub.isRead(shop)]).toEqual([1, false, true]);
+  expect(hub.audienceAt('room:main/b')).toBeUndefined();
+
+  const [host, gus, eve] = [
+    enter('h', 'main/a'),
+    enter('g', 'main/b', 'main/a'),
+    enter('e', 'main/b'),
+  ] as const;
+  host.hearAs('user:main/host', false);
+  gus.hearAs('user:main/gus', true);
+  eve.hearAs('user:main/eve', true);
+  eve.end();
+  expect([...hub.guestsAt(main)]).toEqual([gus]);
+  const ending = { code: 'session_ended' } as const;
+  delivery.endSite(main, 'guests', ending);
+  expect([host.ended, gus.ended, customer.ended]).toEqual([undefined, { by: ending }, undefined]);
+  delivery.endSite(shop, 'everybody', ending);
+  expect([host.ended, customer.ended, hub.size]).toEqual([undefined, { by: ending }, 1]);
 });

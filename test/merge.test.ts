@@ -3,6 +3,7 @@ import { runInNewContext } from 'node:vm';
 import { expect, test, vi } from 'vitest';
 import { type StreamId, ZERO_ID } from '../src/chat/ids.ts';
 import type { RoomKey } from '../src/chat/rooms.ts';
+import type { SiteName } from '../src/chat/sites.ts';
 import type { Delivery } from '../src/delivery/delivery.ts';
 import { Frame } from '../src/delivery/frame.ts';
 import { mergePages } from '../src/delivery/merge.ts';
@@ -182,8 +183,48 @@ test('a reader that ended while it was authorised doesn’t stay in the hub', ()
     isAllowed: async () => true,
   });
   reader.end();
-  reader.listenTo('user:main/ada');
-  expect(delivery.hub.size).toBe(0);
+  reader.hearAs('user:main/ada', true);
+  const { hub } = delivery;
+  expect([hub.size, [...hub.at('user:main/ada')], hub.isRead('main' as SiteName)]).toEqual([0, [], false]);
+});
+
+test.each([
+  ['none', undefined],
+  ['one that the window knows', 'e.1-0'],
+  ['one that Redis must be asked about', 'e.9-0'],
+  ['one that is none', 'nonsense'],
+])('a reader that ended before it began isn’t accepted, whatever its cursor (%s)', async (_, after) => {
+  const delivery = newDelivery();
+  const reader = delivery.enter({
+    rooms: [room('a')],
+    addresses: ['session:s'],
+    sink: silent,
+    isAllowed: async () => true,
+  });
+  delivery.heard([{ ...entry(2), kind: 'session-end', to: 'session:s', before: at(1) }]);
+  const resumed = vi.fn();
+  await reader.begin(after, resumed);
+  expect(resumed).not.toHaveBeenCalled();
+  expect(delivery.counts.begun.sse).toBe(0);
+});
+
+test('a reader that ends while Redis is asked about its cursor isn’t accepted', async () => {
+  const delivery = newDelivery({
+    facts: async () => {
+      reader.end();
+      return { epoch: 'e', last: at(9), base: ZERO_ID, isHeld: true, nextBefore: undefined };
+    },
+  });
+  const reader = delivery.enter({
+    rooms: [room('a')],
+    addresses: [],
+    sink: silent,
+    isAllowed: async () => true,
+  });
+  const resumed = vi.fn();
+  await reader.begin('e.9-0', resumed);
+  expect(reader.ended).toBeDefined();
+  expect(resumed).not.toHaveBeenCalled();
 });
 
 test('a session that ends in the same batch as a message leaves a cursor before that message', async () => {
@@ -236,10 +277,16 @@ test('a place that was looked up before is found where it is by now', () => {
   const start = window.position;
   const push = (n: number) => window.push({ ...entry(n), to: 'room:main/a', before: at(n - 1) });
   for (const n of [2, 3]) push(n);
-  const isThere = (n: number) => [window.knows(at(n)), window.positionAfter(at(n)) - start];
+  const isThere = (n: number) => {
+    const place = window.placeOf(`e.${at(n)}`);
+    const position = window.positionAfter(at(n));
+    if (place !== undefined) expect(place).toMatchObject({ id: at(n), position });
+    return [place !== undefined, position - start];
+  };
   // Another process has heard more: it lies ahead.
   expect(isThere(5)).toEqual([false, 2]);
   expect(isThere(2)).toEqual([true, 1]);
+  for (const other of [`f.${at(2)}`, `e.${at(2)}0`, 'e', '']) expect(window.placeOf(other)).toBeUndefined();
   expect(isThere(5)).toEqual([false, 2]);
   for (const n of [4, 5]) push(n);
   expect(isThere(5)).toEqual([true, 4]);

@@ -1,11 +1,12 @@
-import { type StreamId, ZERO_ID } from '../chat/ids.ts';
 import type { RoomKey } from '../chat/rooms.ts';
+import type { SiteName } from '../chat/sites.ts';
 import type { Address } from '../log/keys.ts';
-import type { Place, Reader, Surroundings } from './reader.ts';
-import { type Encoding, RUN_BYTES, type Run } from './run.ts';
+import type { Reader, Surroundings } from './reader.ts';
+import { type Encoding, NO_BYTES, RUN_BYTES, type Run } from './run.ts';
 import type { Read } from './window.ts';
 
-interface Out {
+/** What runs are written to. */
+export interface Out {
   write(bytes: Buffer): boolean;
 }
 
@@ -20,17 +21,11 @@ export interface Wire {
   filled(): void;
 }
 
-/** A reader's place in an audience. */
+/** A place in an audience. In that of its first room a reader is its own, in others it has further ones. */
 export interface Seat {
-  readonly audience: Audience;
   readonly reader: Reader;
+  readonly audience: Audience;
   index: number;
-  /** While the reader sits: where its runs are written to, past it and its sink, in which form, … */
-  out: Out | undefined;
-  encoding: Encoding;
-  /** … and the place that it has reached, whatever the reader itself still says. */
-  position: number;
-  id: StreamId;
 }
 
 /** What a reader is to be told: written out, or by itself. */
@@ -41,16 +36,23 @@ export interface Told {
   readonly bytes: Buffer;
 }
 
-const NOTHING: Encoding = () => NO_BYTES;
-const NO_BYTES = Buffer.alloc(0);
+/** What there is of a site in this process. */
+export interface SiteReaders {
+  readonly site: SiteName;
+  /** Of the rooms that somebody reads. */
+  readonly audiences: Set<Audience>;
+  /** How many of their readers are guests. */
+  guests: number;
+}
 
 /**
  * Those who read one room in this process. Most read no other, have been told all there was, and have a wire: these sit, and are told
- * by what their seats say, without their readers and sinks. To tell thousands in a calm room is mostly to fetch from memory what it
- * takes to tell each.
+ * from here, without what their readers do to go on by themselves and without their sinks. To tell thousands in a calm room is mostly
+ * to fetch from memory what it takes to tell each.
  */
 export class Audience {
   readonly address: Address;
+  readonly site: SiteReaders;
   /** This room alone: one list for all who read no other. */
   readonly rooms: readonly RoomKey[];
   /** When any of those who sit was last told anything, in whole `performance.now()` milliseconds. */
@@ -61,7 +63,8 @@ export class Audience {
   #heard = 0;
   #sitting = 0;
 
-  constructor(room: RoomKey) {
+  constructor(room: RoomKey, site: SiteReaders) {
+    this.site = site;
     this.address = `room:${room}`;
     this.rooms = [room];
   }
@@ -80,23 +83,18 @@ export class Audience {
     return this.#sitting === this.#seats.length;
   }
 
-  enter(reader: Reader): Seat {
-    const seat: Seat = {
-      audience: this,
-      reader,
-      index: this.#seats.length,
-      out: undefined,
-      encoding: NOTHING,
-      position: 0,
-      id: ZERO_ID,
-    };
-    this.#seats.push(seat);
-    return seat;
+  /** Those for whom this is the first of their rooms, so that nobody is found twice. */
+  *readers(): Iterable<Reader> {
+    for (const seat of this.#seats) if (seat === seat.reader) yield seat.reader;
   }
 
-  /** Its place is taken by the last of those who have heard the news, theirs by the last who is to, theirs by the last of all. */
+  enter(seat: Seat): void {
+    seat.index = this.#seats.length;
+    this.#seats.push(seat);
+  }
+
+  /** Its reader stands. Its place is taken by the last of those who have heard the news, theirs by the last who is to, theirs by the last of all. */
   leave(seat: Seat): void {
-    this.stand(seat);
     let gap = seat.index;
     if (gap < this.#heard) gap = this.#fill(gap, --this.#heard);
     if (gap < this.#due) gap = this.#fill(gap, --this.#due);
@@ -113,21 +111,18 @@ export class Audience {
     return from;
   }
 
-  /** From now on the reader, who stands there and has been told all there was, is told by its seat. */
-  sit(seat: Seat, { out, encoding }: Wire, { position, id }: Place): void {
-    this.stand(seat);
-    this.#sitting++;
-    seat.position = position;
-    seat.id = id;
-    seat.encoding = encoding;
-    seat.out = out;
+  /** From now on the reader, who has been told all there was and reads no other room, is told from here. */
+  sit(reader: Reader, { out, encoding }: Wire): void {
+    if (reader.out === undefined) this.#sitting++;
+    reader.encoding = encoding;
+    reader.out = out;
   }
 
   /** From now on the reader is told by itself. */
-  stand(seat: Seat): void {
-    if (seat.out === undefined) return;
+  stand(reader: Reader): void {
+    if (reader.out === undefined) return;
     this.#sitting--;
-    seat.out = undefined;
+    reader.out = undefined;
   }
 
   beginRound(): void {
@@ -146,28 +141,28 @@ export class Audience {
     let read: Read | undefined;
     let hasTold = false;
     for (; heard < most && !this.hasHeard; heard++) {
-      const seat = this.#seats[this.#heard++] as Seat;
-      const { reader, out, encoding } = seat;
+      const { reader } = this.#seats[this.#heard++] as Seat;
       try {
+        const { out } = reader;
         if (out !== undefined) {
           // Nothing up to there was for it.
-          if (seat.position < level.position) {
-            seat.position = level.position;
-            seat.id = level.id;
+          if (reader.position < level.position) {
+            reader.position = level.position;
+            reader.toldId = level.id;
           }
-          if (seat.position === window.position) continue;
-          if (seat.position !== from) {
-            read = this.#readAll(seat, around);
-            from = seat.position;
+          if (reader.position === window.position) continue;
+          if (reader.position !== from) {
+            read = this.#readAll(reader, around);
+            from = reader.position;
           }
           if (read !== undefined) {
             const { run, position } = read;
             if (run.frames.length > 0) {
-              told.push({ reader, run, out, bytes: run.as(encoding) });
+              told.push({ reader, run, out, bytes: run.as(reader.encoding) });
               hasTold = true;
             }
-            seat.position = position;
-            seat.id = run.end;
+            reader.position = position;
+            reader.toldId = run.end;
             continue;
           }
         }
@@ -182,8 +177,8 @@ export class Audience {
   }
 
   /** All that follows, if that is one run. */
-  #readAll({ position, id }: Seat, { window }: Surroundings): Read | undefined {
-    if (!window.reachesBackTo(id)) return undefined;
+  #readAll({ position, toldId }: Reader, { window }: Surroundings): Read | undefined {
+    if (!window.reachesBackTo(toldId)) return undefined;
     const read = window.read(position, this.rooms, RUN_BYTES);
     return read.position === window.position ? read : undefined;
   }

@@ -2,6 +2,7 @@ import pLimit from 'p-limit';
 import type { PresenceEntry } from '../chat/entries.ts';
 import { idTime, type StreamId, ZERO_ID } from '../chat/ids.ts';
 import type { RoomKey } from '../chat/rooms.ts';
+import type { SiteName } from '../chat/sites.ts';
 import type { User } from '../chat/users.ts';
 import type { JournalFacts } from '../chat/vouching.ts';
 import { jittered } from '../log/jitter.ts';
@@ -18,12 +19,11 @@ import {
   type Ending,
   type LogRange,
   type Permission,
-  type Place,
   Reader,
   type Sink,
   type Surroundings,
 } from './reader.ts';
-import { Window } from './window.ts';
+import { type Place, Window } from './window.ts';
 
 interface DeliveryOptions {
   readonly windowEntries: number;
@@ -42,7 +42,7 @@ interface DeliveryEvents {
   insisting(error: unknown): void;
 }
 
-/** What a carrier asks for: rooms to read, the sink that carries, and whose session or user it is. */
+/** What a carrier asks for: rooms to read (one at least), the sink that carries, and whose session or user it is. */
 export interface Subscription {
   readonly rooms: readonly RoomKey[];
   readonly addresses: readonly Address[];
@@ -158,7 +158,7 @@ export class Delivery implements TailListener, Surroundings {
    * the rest of the process: what arrives meanwhile goes out with the same write. Nobody is touched before its turn.
    */
   heard(entries: readonly JournalEntry[]): void {
-    const after = this.#end;
+    const after = this.window.endPlace;
     this.#endSessions(entries);
     for (const entry of entries) {
       if (entry.kind === 'presence') this.#hearPresence(entry);
@@ -174,14 +174,10 @@ export class Delivery implements TailListener, Surroundings {
     } else this.#goOn();
   }
 
-  get #end(): Place {
-    return { position: this.window.position, id: this.window.end };
-  }
-
   /** Takes a turn if there is anybody to tell. Between rounds all who are level stand before the next one's news. */
   #goOn(): void {
     const isBetween = this.#due.length === 0;
-    if (isBetween) this.#level = this.#news?.after ?? this.#end;
+    if (isBetween) this.#level = this.#news?.after ?? this.window.endPlace;
     if (this.#isTurnComing) return;
     if (isBetween && this.#news === undefined) {
       this.#pressure = 'calm';
@@ -262,7 +258,7 @@ export class Delivery implements TailListener, Surroundings {
     // Each reader goes on by itself from where it stood.
     this.#due = [];
     this.#news = undefined;
-    this.#level = this.#end;
+    this.#level = this.window.endPlace;
     this.counts.refills[reason]++;
     this.#events.refilled(reason);
     this.#each([...this.hub.everyone()], (reader) => reader.refilled(reason, before.epoch, before.level));
@@ -291,16 +287,20 @@ export class Delivery implements TailListener, Surroundings {
       switch (kind) {
         case 'session-end':
           this.heardSessionEnd(to);
-          this.endAll(to, { code: 'session_ended' });
+          this.#endAt(to);
           break;
         case 'revoke':
         case 'rights':
           this.heardSessionEnd(to);
           // What is heard late may have been followed by another log-in.
-          if (kind === 'revoke' && !isLate) this.endAll(to, { code: 'session_ended' });
+          if (kind === 'revoke' && !isLate) this.#endAt(to);
           else this.#each([...this.hub.at(to)], (reader) => reader.authoriseAgain());
       }
     }
+  }
+
+  #endAt(address: Address): void {
+    this.#each([...this.hub.at(address)], (reader) => reader.end({ code: 'session_ended' }));
   }
 
   /** A reader that throws is a bug, and must not cost the others a word. */
@@ -314,9 +314,10 @@ export class Delivery implements TailListener, Surroundings {
     });
   }
 
-  /** Ends all readers at an address. */
-  endAll(address: Address, ending: Ending): void {
-    this.#each([...this.hub.at(address)], (reader) => reader.end(ending));
+  /** Ends all readers at a site, or the guests among them. */
+  endSite(site: SiteName, who: 'everybody' | 'guests', ending: Ending): void {
+    const readers = who === 'guests' ? this.hub.guestsAt(site) : this.hub.atSite(site);
+    this.#each([...readers], (reader) => reader.end(ending));
   }
 
   /** Ends every reader of this process, and whoever still comes, their clients coming back spread over `spreadMs`. */

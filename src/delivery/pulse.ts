@@ -21,7 +21,7 @@ interface PulseOptions {
   readonly byeSpreadMs: number;
   readonly heartbeats: Heartbeats;
   /** For streams that their client confirms: how soon at first, and whether it has. */
-  readonly confirmation?: { readonly withinMs: number; isConfirmed(): Promise<boolean> };
+  readonly confirmation?: { readonly withinMs: number; isConfirmed(): Promise<boolean> } | undefined;
 }
 
 /** When a stream's filler comes. */

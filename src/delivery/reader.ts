@@ -8,13 +8,13 @@ import { jittered } from '../log/jitter.ts';
 import type { Address } from '../log/keys.ts';
 import type { Page } from '../log/read.ts';
 import type { RefillReason } from '../log/tail.ts';
-import type { Seat, Wire } from './audience.ts';
+import type { Audience, Out, Seat, Wire } from './audience.ts';
 import type { CarrierName, Counts } from './counts.ts';
 import type { Frame } from './frame.ts';
 import type { Hub } from './hub.ts';
 import { gapFrame, mergePages } from './merge.ts';
-import { Run } from './run.ts';
-import type { Window } from './window.ts';
+import { type Encoding, NO_ENCODING, Run } from './run.ts';
+import type { Place, Window } from './window.ts';
 
 /** Why the service ends a reader, and after how many milliseconds its client may come back (none: it may not). */
 export interface Ending {
@@ -38,12 +38,6 @@ export interface Sink {
   level(reader: Reader): void;
   /** The last call; without an ending the client itself has gone. */
   end(ending: Ending | undefined): void;
-}
-
-/** A place in the journal: a position in the window, and the id of the last entry before it. */
-export interface Place {
-  readonly position: number;
-  readonly id: StreamId;
 }
 
 /** What readers share: the window, the hub, and the way to the room logs. */
@@ -74,6 +68,7 @@ export interface LogRange {
 }
 
 interface ReaderOptions {
+  /** One at least. */
   readonly rooms: readonly RoomKey[];
   /** Other addresses whose entries concern this reader. */
   readonly addresses: readonly Address[];
@@ -85,6 +80,13 @@ interface ReaderOptions {
 const RETRY_MS = 250;
 const MAX_RETRY_MS = 2000;
 
+/** Of those who read one room. */
+const NO_SEATS: readonly Seat[] = [];
+
+function seatsIn(hub: Hub, rooms: readonly RoomKey[], reader: Reader): readonly Seat[] {
+  return rooms.map((room) => ({ reader, audience: hub.audienceFor(room), index: 0 }));
+}
+
 /**
  * One subscriber: a cursor, not a queue. What follows the cursor is read from the window if that reaches back so far,
  * else from the room logs; `advance` goes on until the sink is full or all has been told.
@@ -93,18 +95,27 @@ const MAX_RETRY_MS = 2000;
  * told. Where it can it then sits down, and its audience tells it. It ends by `end`, once, whoever calls it: a signal and
  * listener of its own would cost each of thousands 1 KB.
  */
-export class Reader {
+export class Reader implements Seat {
+  // What its audience tells it by comes first, so that it is fetched from memory at once.
+  /** While it sits: where its runs are written to, past it and its sink, … */
+  out: Out | undefined;
+  /** … and in which form. */
+  encoding: Encoding = NO_ENCODING;
+  /** Its place: all up to there has been told. While it sits its audience moves it on. */
+  position = 0;
+  toldId: StreamId = ZERO_ID;
+  index = 0;
+  readonly audience: Audience;
   readonly #around: Surroundings;
   readonly #rooms: readonly RoomKey[];
-  readonly #seats: readonly Seat[];
-  /** The only one, if it reads no other room. */
-  readonly #ownSeat: Seat | undefined;
+  /** In all its rooms but the first. */
+  readonly #further: readonly Seat[];
   /** Others at which it listens. */
-  readonly #addresses: Address[];
+  readonly #addresses: readonly Address[];
+  #userAddress: Address | undefined;
+  #isGuest = false;
   readonly #sink: Sink;
   readonly #isAllowed: () => Promise<Permission>;
-  #cursor: StreamId = ZERO_ID;
-  #position = 0;
   #hasBegun = false;
   #isLevel = false;
   #isAhead = false;
@@ -117,14 +128,22 @@ export class Reader {
   #ended: { readonly by: Ending | undefined } | undefined;
 
   constructor(around: Surroundings, { rooms, addresses, sink, isAllowed }: ReaderOptions) {
+    const { hub } = around;
     this.#around = around;
-    this.#seats = around.hub.enter(this, rooms);
-    this.#ownSeat = this.#seats.length === 1 ? this.#seats[0] : undefined;
-    this.#rooms = this.#ownSeat?.audience.rooms ?? rooms;
-    this.#addresses = [];
+    this.audience = hub.audienceFor(rooms[0] as RoomKey);
+    const isOfOne = rooms.length === 1;
+    this.#rooms = isOfOne ? this.audience.rooms : rooms;
+    this.#further = isOfOne ? NO_SEATS : seatsIn(hub, rooms.slice(1), this);
+    this.#addresses = addresses;
     this.#sink = sink;
     this.#isAllowed = isAllowed;
-    for (const address of addresses) this.listenTo(address);
+    hub.enter(this, this.#further);
+    for (const address of addresses) hub.listen(this, address);
+  }
+
+  /** As a seat, that of itself. */
+  get reader(): Reader {
+    return this;
   }
 
   /** Whether it has been told all there was in its last turn. */
@@ -146,10 +165,14 @@ export class Reader {
     return this.#sink.isFull;
   }
 
+  /** Whether its user is a guest of the site. */
+  get isGuest(): boolean {
+    return this.#isGuest;
+  }
+
   /** When it was last told anything, or a round later, in whole `performance.now()` milliseconds. */
   get toldAt(): number {
-    const seat = this.#ownSeat;
-    return seat?.out === undefined ? this.#toldAt : Math.max(this.#toldAt, seat.audience.toldAt);
+    return this.out === undefined ? this.#toldAt : Math.max(this.#toldAt, this.audience.toldAt);
   }
 
   /** Its socket has just become full: from now on its sink alone knows when it may be told more. */
@@ -162,16 +185,16 @@ export class Reader {
   get cursor(): string {
     if (this.#owedGap !== undefined) return this.#owedGap;
     const { window, level } = this.#around;
-    const seat = this.#ownSeat;
-    const told = seat?.out === undefined ? this.#cursor : seat.id;
-    return formatCursor(window.epoch, this.#isLevel ? laterId(told, level.id) : told);
+    return formatCursor(window.epoch, this.#isLevel ? laterId(this.toldId, level.id) : this.toldId);
   }
 
-  /** Adds an address that was only found out after entering. */
-  listenTo(address: Address): void {
+  /** Called once, when it is known who it is: has it hear what is said to its user, and counts it among the site's guests if it is one. */
+  hearAs(userAddress: Address, isGuest: boolean): void {
     if (this.#ended) return;
-    this.#addresses.push(address);
-    this.#around.hub.listen(this, address);
+    this.#userAddress = userAddress;
+    this.#around.hub.listen(this, userAddress);
+    this.#isGuest = isGuest;
+    if (isGuest) this.audience.site.guests++;
   }
 
   /**
@@ -179,32 +202,50 @@ export class Reader {
    * from (undefined if it must be given up, which `gap`s then say). Rejects if Redis must be asked and isn't there.
    */
   async begin(after: string | undefined, resumed: (cursor: string | undefined) => void): Promise<void> {
+    if (this.#ended) return;
+    const { window, counts } = this.#around;
+    const place = after === undefined ? window.endPlace : window.placeOf(after);
+    if (place === undefined) {
+      const id = await this.#vouchedId(after as string, resumed);
+      if (id === undefined || this.#ended) return;
+      this.#goTo(id);
+    } else {
+      this.toldId = place.id;
+      this.position = place.position;
+    }
+    this.#begun();
+    const mustReadLog = place === undefined && !window.reachesBackTo(this.toldId);
+    if (mustReadLog) counts.catchUps.log++;
+    resumed(after ?? formatCursor(window.epoch, this.toldId));
+    const runsBefore = counts.runs;
+    this.advance();
+    // What followed its cursor may have been of other rooms.
+    if (!mustReadLog && counts.runs > runsBefore) counts.catchUps.window++;
+  }
+
+  /**
+   * The id of a cursor that the window doesn't know, once Redis vouches for it (or the window has come to know it, or the reader has
+   * ended); undefined once gaps were told instead.
+   */
+  async #vouchedId(after: string, resumed: (cursor: undefined) => void): Promise<StreamId | undefined> {
     const { window } = this.#around;
-    const asked = after === undefined ? { epoch: window.epoch, id: window.end } : parseCursor(after);
-    if (asked === undefined) return this.#gapAll('unknown-cursor', after?.slice(0, 64) ?? '', resumed);
-    while (!this.#ended) {
-      const isKnown = asked.epoch === window.epoch && window.knows(asked.id);
-      if (after === undefined || isKnown) break;
+    const asked = parseCursor(after);
+    if (asked === undefined) {
+      await this.#gapAll('unknown-cursor', after.slice(0, 64), resumed);
+      return undefined;
+    }
+    while (!this.#ended && window.placeOf(after) === undefined) {
       const generation = this.#generation;
       const facts = await this.#around.readFacts(asked.id);
       if (facts.epoch !== window.epoch) {
         await this.#awaitTail();
       } else if (generation === this.#generation) {
         if (asked.epoch === facts.epoch && judge(asked.id, facts) !== 'rollback') break;
-        return this.#gapAll('rollback', after, resumed);
+        await this.#gapAll('rollback', after, resumed);
+        return undefined;
       }
     }
-    if (this.#ended) return;
-    this.#goTo(after === undefined ? window.end : asked.id);
-    this.#begun();
-    const { counts } = this.#around;
-    const mustReadLog = !window.reachesBackTo(this.#cursor);
-    if (mustReadLog) counts.catchUps.log++;
-    resumed(formatCursor(window.epoch, this.#cursor));
-    const runsBefore = counts.runs;
-    this.advance();
-    // What followed its cursor may have been of other rooms.
-    if (!mustReadLog && counts.runs > runsBefore) counts.catchUps.window++;
+    return asked.id;
   }
 
   /**
@@ -216,11 +257,11 @@ export class Reader {
     this.#standUp();
     const { window, level } = this.#around;
     // It has been told nothing since it was level, and nothing up to there was for it.
-    if (this.#position < level.position) {
-      this.#position = level.position;
-      this.#cursor = this.#isAhead ? laterId(this.#cursor, level.id) : level.id;
+    if (this.position < level.position) {
+      this.position = level.position;
+      this.toldId = this.#isAhead ? laterId(this.toldId, level.id) : level.id;
     }
-    if (this.#position === window.position) return undefined;
+    if (this.position === window.position) return undefined;
     this.#isLevel = false;
     return this.#next();
   }
@@ -246,14 +287,14 @@ export class Reader {
     if (!this.#hasBegun || this.#ended || this.#isReading || this.#isLevel || this.#sink.isFull)
       return undefined;
     const { window } = this.#around;
-    if (this.#isAhead) this.#goTo(this.#cursor);
-    if (!window.reachesBackTo(this.#cursor)) {
+    if (this.#isAhead) this.#goTo(this.toldId);
+    if (!window.reachesBackTo(this.toldId)) {
       this.#watch(this.#catchUp());
       return undefined;
     }
-    const { run, position } = window.read(this.#position, this.#rooms, this.#sink.maxBytes);
-    this.#position = position;
-    if (!this.#isAhead) this.#cursor = run.end;
+    const { run, position } = window.read(this.position, this.#rooms, this.#sink.maxBytes);
+    this.position = position;
+    if (!this.#isAhead) this.toldId = run.end;
     this.#isLevel = position === window.position;
     return run;
   }
@@ -266,15 +307,15 @@ export class Reader {
     if (oldEpoch === this.#around.window.epoch) this.authoriseAgain();
     if (!this.#hasBegun) return;
     this.#standUp();
-    if (this.#isLevel) this.#cursor = laterId(this.#cursor, oldLevel);
+    if (this.#isLevel) this.toldId = laterId(this.toldId, oldLevel);
     this.#isLevel = false;
     this.#isReading = false;
-    if (reason === 'rollback') this.#owedGap ??= formatCursor(oldEpoch, this.#cursor);
+    if (reason === 'rollback') this.#owedGap ??= formatCursor(oldEpoch, this.toldId);
     if (this.#owedGap !== undefined) {
       this.#watch(this.#gapAll('rollback', this.#owedGap, () => {}));
       return;
     }
-    this.#goTo(this.#cursor);
+    this.#goTo(this.toldId);
     this.advance();
   }
 
@@ -290,9 +331,13 @@ export class Reader {
     if (this.#hasBegun) this.#around.counts.ended[this.#sink.carrier][ending?.code ?? 'left']++;
     this.#standUp();
     // From here on it is told nothing, so that it goes no further with those who are level.
-    if (this.#isLevel) this.#cursor = laterId(this.#cursor, this.#around.level.id);
+    if (this.#isLevel) this.toldId = laterId(this.toldId, this.#around.level.id);
     this.#isLevel = false;
-    this.#around.hub.leave(this, this.#seats, this.#addresses);
+    const { hub } = this.#around;
+    hub.leave(this, this.#further);
+    for (const address of this.#addresses) hub.unlisten(this, address);
+    if (this.#userAddress !== undefined) hub.unlisten(this, this.#userAddress);
+    if (this.#isGuest) this.audience.site.guests--;
     this.#sink.end(ending);
   }
 
@@ -316,28 +361,24 @@ export class Reader {
 
   /** From now on its audience tells it, if it can. */
   #sitDown(): void {
-    const seat = this.#ownSeat;
     const { wire, isFull } = this.#sink;
-    if (seat === undefined || wire === undefined || isFull || this.#isAhead) return;
-    seat.audience.sit(seat, wire, { position: this.#position, id: this.#cursor });
+    if (this.#further.length > 0 || wire === undefined || isFull || this.#isAhead) return;
+    this.audience.sit(this, wire);
   }
 
   /** From now on it is told by itself. */
   #standUp(): void {
-    const seat = this.#ownSeat;
-    if (seat?.out === undefined) return;
+    if (this.out === undefined) return;
     this.#toldAt = this.toldAt;
-    this.#position = seat.position;
-    this.#cursor = seat.id;
-    seat.audience.stand(seat);
+    this.audience.stand(this);
   }
 
   /** Stands after `id`, wherever in the window (or before, or after it) that is. */
   #goTo(id: StreamId): void {
     const { window } = this.#around;
-    this.#cursor = id;
+    this.toldId = id;
     this.#isAhead = compareIds(id, window.end) > 0;
-    this.#position = Math.max(this.#position, window.positionAfter(id));
+    this.position = Math.max(this.position, window.positionAfter(id));
   }
 
   /** Reads one run from the room logs, as often as it takes for Redis to answer, and goes on. */
@@ -345,7 +386,7 @@ export class Reader {
     const { window, pageEntries } = this.#around;
     const generation = this.#generation;
     this.#isReading = true;
-    const after = this.#cursor;
+    const after = this.toldId;
     const asked = window.end;
     const page = await this.#insist(
       () => generation === this.#generation,
@@ -394,7 +435,7 @@ export class Reader {
       this.#around.counts.gaps[reason] += frames.length;
       this.#owedGap = undefined;
       this.#isReading = false;
-      this.#position = 0;
+      this.position = 0;
       this.#goTo(base);
       resumed(undefined);
       this.#tell(new Run(frames, base));

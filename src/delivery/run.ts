@@ -7,6 +7,11 @@ export const RUN_BYTES = 64 * 1024;
 /** How a carrier turns events into the bytes that it sends at once. */
 export type Encoding = (frames: readonly Frame[]) => Buffer;
 
+export const NO_BYTES = Buffer.alloc(0);
+
+/** Where nothing is encoded. */
+export const NO_ENCODING: Encoding = () => NO_BYTES;
+
 /**
  * What a reader is told at once: frames in order, after which everything up to `end` has been told.
  * Shared by all readers who stand in the same place, and so are the Buffers that it becomes.

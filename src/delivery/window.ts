@@ -1,4 +1,4 @@
-import { formatCursor } from '../chat/cursors.ts';
+import { formatCursor, parseCursor } from '../chat/cursors.ts';
 import type { LoggedEntry } from '../chat/entries.ts';
 import { entryJson, isTransient } from '../chat/entries.ts';
 import { compareIds, idTime, type StreamId, ZERO_ID } from '../chat/ids.ts';
@@ -81,6 +81,18 @@ interface SharedRun extends Read {
   readonly maxBytes: number;
 }
 
+/** A place in the journal: a position in the window, and the id of the last entry before it. */
+export interface Place {
+  readonly position: number;
+  readonly id: StreamId;
+}
+
+/** Where an id stands, and whether it is one that the window knows of. */
+interface Found extends Place {
+  readonly isKnown: boolean;
+  readonly cursor: string;
+}
+
 interface Bounds {
   readonly windowEntries: number;
   readonly windowBytes: number;
@@ -110,7 +122,7 @@ export class Window {
   #end: StreamId = ZERO_ID;
   #reached: StreamId | undefined;
   /** The place that was looked up last: whoever comes back after a fault stands where most others do. */
-  #found: { readonly id: StreamId; readonly isKnown: boolean; readonly position: number } | undefined;
+  #found: Found | undefined;
 
   constructor(bounds: Bounds) {
     this.#bounds = bounds;
@@ -132,6 +144,11 @@ export class Window {
   /** The place after the newest entry. */
   get position(): number {
     return this.#position;
+  }
+
+  /** The place at the window's end. */
+  get endPlace(): Place {
+    return { position: this.#position, id: this.#end };
   }
 
   /** Entries held, and about how many bytes they take. */
@@ -241,9 +258,13 @@ export class Window {
     return false;
   }
 
-  /** Whether this very id is one that the window knows of: then Redis needn't be asked about it. */
-  knows(id: StreamId): boolean {
-    return id === this.#start || id === this.#end || this.#find(id).isKnown;
+  /** Where a cursor stands if its very id is one that the window knows of: then Redis needn't be asked about it. */
+  placeOf(cursor: string): Place | undefined {
+    if (this.#found?.cursor === cursor && this.#found.isKnown) return this.#found;
+    const asked = parseCursor(cursor);
+    if (asked === undefined || asked.epoch !== this.#epoch) return undefined;
+    const found = this.#find(asked.id);
+    return found.isKnown ? found : undefined;
   }
 
   /** The place of a reader who has been told everything up to `id`. */
@@ -251,13 +272,14 @@ export class Window {
     return this.#find(id).position;
   }
 
-  #find(id: StreamId): { readonly isKnown: boolean; readonly position: number } {
+  #find(id: StreamId): Found {
     if (this.#found?.id === id) return this.#found;
     const index = this.#all.firstIndex((item) => compareIds(item.id, id) > 0);
     const found = {
       id,
-      isKnown: index > 0 && this.#all.at(index - 1)?.id === id,
       position: (this.#all.at(index)?.position ?? this.#position + 1) - 1,
+      isKnown: id === this.#start || id === this.#end || (index > 0 && this.#all.at(index - 1)?.id === id),
+      cursor: formatCursor(this.#epoch, id),
     };
     // Of one that lies ahead, what comes next may be before it.
     if (compareIds(id, this.#end) <= 0) this.#found = found;

@@ -118,13 +118,3 @@ export async function known(identity: Promise<Identity>): Promise<Identity | und
     throw error;
   }
 }
-
-/** Everybody who reads at a site. */
-export function siteAddress(site: SiteName): Address {
-  return `site:${site}`;
-}
-
-/** Guests of a site, who may be shut out while they read. */
-export function guestsAddress(site: SiteName): Address {
-  return `guests:${site}`;
-}

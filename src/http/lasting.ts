@@ -4,7 +4,7 @@ import { Refusal } from '../chat/refusals.ts';
 import { type RoomKey, roomKey } from '../chat/rooms.ts';
 import { Pulse, type StreamSink } from '../delivery/pulse.ts';
 import type { Ending, Reader, Sink } from '../delivery/reader.ts';
-import { guestsAddress, type Identity, siteAddress, type Ticket } from './authority.ts';
+import type { Identity, Ticket } from './authority.ts';
 import { parseReading } from './reading-request.ts';
 import { mayStillRead, mustEnterAll, mustExistAll } from './rights.ts';
 import type { Service } from './service.ts';
@@ -73,17 +73,15 @@ function stopOf(pulse: Pulse): () => void {
 }
 
 /**
- * Has a reader hear what is said to its user, of its site's end and of guests being shut out. At once after it was found out who that is:
- * between the two nothing may pass.
+ * Has a reader hear what is said to its user, and of guests being shut out. At once after it was found out who that is: between the two
+ * nothing may pass.
  */
 export function hearOf(
   { siteWatch }: Pick<Service, 'siteWatch'>,
   reader: Reader,
   { site, user, userAddress }: Identity,
 ): void {
-  reader.listenTo(userAddress);
-  reader.listenTo(siteAddress(site));
-  if (user.guest) reader.listenTo(guestsAddress(site));
+  reader.hearAs(userAddress, user.guest);
   siteWatch.saw(site);
 }
 
@@ -117,12 +115,10 @@ export function enterLasting(
       maxAgeMs: Math.min(config.streamMaxAgeMs, Math.max(1, (endsAtMs - Date.now()) / AGE_STRETCH)),
       byeSpreadMs: config.byeSpreadMs,
       heartbeats: delivery.heartbeats,
-      ...(confirmWithinMs !== undefined && {
-        confirmation: {
-          withinMs: confirmWithinMs,
-          isConfirmed: () => leases.isConfirmed(nonce, holder),
-        },
-      }),
+      confirmation:
+        confirmWithinMs === undefined
+          ? undefined
+          : { withinMs: confirmWithinMs, isConfirmed: () => leases.isConfirmed(nonce, holder) },
     });
   const begin = async (accept: () => void): Promise<void> => {
     const identity = await authority.identify(ticket);

@@ -1,6 +1,5 @@
 import type { SiteName } from '../chat/sites.ts';
 import type { SiteBook } from '../log/site-book.ts';
-import { guestsAddress, siteAddress } from './authority.ts';
 import type { Shard } from './service.ts';
 
 const LOOK_EVERY_MS = 500;
@@ -36,15 +35,14 @@ export class SiteWatch {
 
   async #look(name: SiteName): Promise<void> {
     const { delivery } = this.#shardOf(name);
-    if (delivery.hub.isEmpty(siteAddress(name))) {
+    if (!delivery.hub.isRead(name)) {
       this.#read.delete(name);
       return;
     }
     try {
       const site = await this.#sites.get(name);
       if (site?.guests === 'allowed') return;
-      const shutOut = site === undefined ? siteAddress(name) : guestsAddress(name);
-      delivery.endAll(shutOut, { code: 'session_ended' });
+      delivery.endSite(name, site === undefined ? 'everybody' : 'guests', { code: 'session_ended' });
     } catch {
       // Looked at again in a moment.
     }

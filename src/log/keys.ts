@@ -42,12 +42,7 @@ import type { SiteName } from '../chat/sites.ts';
 export type UserKey = `${string}/${string}`;
 
 /** Whom an entry is for. */
-export type Address =
-  | `room:${string}`
-  | `user:${string}`
-  | `session:${string}`
-  | `guests:${string}`
-  | `site:${string}`;
+export type Address = `room:${string}` | `user:${string}` | `session:${string}`;
 
 /** Spells the keys of one namespace: those of one of its shards, and those that are of none. */
 export class Keys {
