@@ -2,6 +2,7 @@ import { fileURLToPath } from 'node:url';
 import express, { type IRoute, type RequestHandler, type Router } from 'express';
 import helmet from 'helmet';
 import { Refusal } from './chat/refusals.ts';
+import { setApiHeaders, setHeadersOfRefusal } from './http/api-headers.ts';
 import { showChatPage } from './http/chat-page.ts';
 import { confirm } from './http/confirm.ts';
 import { shareWithSite } from './http/cors.ts';
@@ -27,9 +28,9 @@ import { showRoom } from './http/plain-page.ts';
 import { LIVE_POLICY, PAGE_POLICY, PLAIN_POLICY } from './http/policies.ts';
 import { poll } from './http/poll.ts';
 import { postMessage } from './http/post-message.ts';
-import { readBody } from './http/read-body.ts';
+import { hasBody, readBody } from './http/read-body.ts';
 import { refuse } from './http/refuse.ts';
-import { logRequests } from './http/request-log.ts';
+import { logRequests, logWhenAnswered } from './http/request-log.ts';
 import { changeMembership, createRoom, listRooms, tellRoom } from './http/rooms.ts';
 import type { Service } from './http/service.ts';
 import { logIn, logOut, tellSession } from './http/sessions.ts';
@@ -43,6 +44,7 @@ const FORM_BYTES = 512 * 1024;
 /** The order of the middleware and the table of routes. Express hands a promise's rejection on by itself. */
 export function createRouter(service: Service, tellMetrics?: RequestHandler): Router {
   const router = express.Router({ strict: false });
+  router.get('/api/stream', streamAtOnce(service));
   router.use(logRequests(service.log));
   addApi(router, service);
   router.use('/plain', createPlain(service));
@@ -122,16 +124,26 @@ function addApi(router: Router, service: Service): void {
     () => {
       throw new Refusal('not_found', 'There is no such route.');
     },
+    setHeadersOfRefusal,
     refuse(service.log, service.counts),
   );
 }
 
-function setApiHeaders(_req: express.Request, res: express.Response, next: express.NextFunction): void {
-  res.setHeader('Cache-Control', 'no-store, no-transform');
-  res.setHeader('X-Content-Type-Options', 'nosniff');
-  res.setHeader('Throughline', '1');
-  res.setHeader('Vary', 'Origin');
-  next();
+/**
+ * Streams are what everybody asks for at once on coming back, and nearly none of them needs more than its line in the log of what stands
+ * before the API's routes: hosts and tokens have an `Authorization`, other sites' pages an `Origin`, only a body is read, and only a POST
+ * is checked further. (HEAD comes here as well.) Whatever has one of these goes on to the route behind the middleware.
+ */
+function streamAtOnce(service: Service): RequestHandler {
+  const tell = stream(service);
+  return (req, res, next) => {
+    const { origin, authorization } = req.headers;
+    const needsMore =
+      req.method !== 'GET' || origin !== undefined || authorization !== undefined || hasBody(req);
+    if (needsMore) return next();
+    logWhenAnswered(service.log, req, res);
+    return tell(req, res);
+  };
 }
 
 /** The room without any script. */

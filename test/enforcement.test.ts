@@ -96,11 +96,11 @@ describe('once a site refuses guests', () => {
       const body = Object.fromEntries(fields.map((field) => [field, ASKED[field]]));
       const room = route === 'POST /api/rooms' ? { room: 'den' } : {};
       for (const cookie of [guest.cookie, '']) {
-        for (const kind of method === 'GET' ? ['query'] : ['json', 'form']) {
-          const headers = { Cookie: cookie, Origin: url };
+        for (const kind of method === 'GET' ? ['query', 'query of a page'] : ['json', 'form']) {
+          const headers = { Cookie: cookie, ...(kind !== 'query' && { Origin: url }) };
           const said = { ...body, ...room, ...(path.startsWith('/plain') && { formToken }) };
           const init =
-            kind === 'query'
+            method === 'GET'
               ? { headers }
               : kind === 'json'
                 ? {

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createServer, request as httpRequest, type IncomingMessage } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect } from 'node:net';
 import express, { type NextFunction, type Request, type RequestHandler, type Response } from 'express';
 import session from 'express-session';
 import { pino } from 'pino';
@@ -889,6 +889,9 @@ describe('what is around the API', () => {
       await get(MESSAGES),
       await get('/api/nothing'),
       await request(url).get('/api/rooms'),
+      await request(url).get('/api/stream?rooms=lobby'),
+      await get('/api/stream?rooms=nowhere'),
+      await get('/api/stream?rooms='),
       await request(url).put('/api/rooms'),
       await post(MESSAGES, '{'),
     ];
@@ -896,14 +899,28 @@ describe('what is around the API', () => {
       expect(headers['cache-control']).toContain('no-store');
       expect(headers['throughline']).toBe('1');
       expect(headers['x-content-type-options']).toBe('nosniff');
+      expect(headers['vary']).toBe('Origin');
       expect(headers['content-type']).toContain('application/json');
     }
     const stop = new AbortController();
-    const stream = await person.get('/api/stream?rooms=lobby', { signal: stop.signal });
+    // Without an origin it passes no middleware.
+    for (const headers of [{}, { Origin: url }]) {
+      const stream = await person.get('/api/stream?rooms=lobby', { headers, signal: stop.signal });
+      expect(Object.fromEntries(stream.headers)).toEqual({
+        'cache-control': 'no-cache, no-store, no-transform',
+        connection: 'keep-alive',
+        'content-encoding': 'identity',
+        'content-type': 'text/event-stream; charset=utf-8',
+        date: expect.any(String),
+        'keep-alive': 'timeout=75',
+        throughline: '1',
+        'transfer-encoding': 'chunked',
+        vary: 'Origin',
+        'x-accel-buffering': 'no',
+        'x-content-type-options': 'nosniff',
+      });
+    }
     stop.abort();
-    expect(stream.headers.get('throughline')).toBe('1');
-    expect(stream.headers.get('cache-control')).toBe('no-cache, no-store, no-transform');
-    expect(stream.headers.get('x-accel-buffering')).toBe('no');
   });
 
   test('healthz and readyz need no log-in', async () => {
@@ -1263,6 +1280,57 @@ test('the log has a line for each request, and none at info for a post that was 
   ];
   expect(facts).toEqual([session, refused, session, accepted, refused]);
   expect(JSON.stringify(lines)).not.toContain('secret');
+});
+
+test('the log has one line for each stream, once it is over', async () => {
+  const lines: Record<string, unknown>[] = [];
+  const write = (line: string) => void lines.push(JSON.parse(line));
+  const server = await startServer(testConfig(redis), pino({ level: 'info' }, { write }));
+  const told = () =>
+    lines
+      .filter(({ path }) => path === '/api/stream')
+      .map(({ method, path, status, ms }) => {
+        expect(ms).toBeGreaterThanOrEqual(0);
+        return `${method} ${path} ${status}`;
+      });
+  const person = await Person.logIn(server.url);
+  const path = '/api/stream?rooms=lobby';
+  const expected: string[] = [];
+  const isTold = async (line: string) => {
+    expected.push(line);
+    await waitFor(`the line ${line}`, () => told().length >= expected.length);
+    expect(told()).toEqual(expected);
+  };
+  const leave = async (init: RequestInit) => {
+    const stop = new AbortController();
+    await person.get(path, { ...init, signal: stop.signal });
+    await waitFor('the reader', () => server.readers === 1);
+    expect(told()).toEqual(expected);
+    stop.abort();
+  };
+  await leave({});
+  await isTold('GET /api/stream 200');
+  await leave({ headers: { Origin: server.url } });
+  await isTold('GET /api/stream 200');
+  await leave({ method: 'POST', headers: { Origin: server.url } });
+  await isTold('POST /api/stream 200');
+  // Of HTTP/1.0 the response itself is what streams.
+  const { hostname, port } = new URL(server.url);
+  const socket = connect(Number(port), hostname);
+  socket.write(`GET ${path} HTTP/1.0\r\nHost: x\r\nCookie: ${person.cookie}\r\n\r\n`);
+  await waitFor('the reader', () => server.readers === 1);
+  socket.destroy();
+  await isTold('GET /api/stream 200');
+  for (const headers of [{}, { Origin: server.url }]) {
+    await Person.nobody(server.url).get(path, { headers });
+    await isTold('GET /api/stream 401');
+  }
+  const stream = await person.get(path);
+  await person.send('/api/session/end', {});
+  expect(await stream.text()).toContain('"code":"session_ended"');
+  await isTold('GET /api/stream 200');
+  await server.close();
+  expect(told()).toEqual(expected);
 });
 
 test('of a failed command the log tells what failed, and not what was sent with it', async () => {

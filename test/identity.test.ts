@@ -318,6 +318,19 @@ describe('pages', () => {
     expect(await asked('/api/rooms?site=shop', from('https://evil.example'))).toEqual([401, null, null]);
     expect(await asked('/api/rooms?site=shop', from('null'))).toEqual([401, null, null]);
     expect(await asked('/api/rooms?site=shop', {})).toEqual([401, null, null]);
+    expect(await asked('/api/stream?rooms=lobby&site=shop', from(SHOP_ORIGIN))).toEqual([401, ...shared]);
+    expect(await asked('/api/stream?rooms=lobby&site=shop', {})).toEqual([401, null, null]);
+    const person = await Person.byClaims(url, sign(said({ site: 'shop' }), SHOP_KEY), 'shop');
+    const stop = new AbortController();
+    for (const [Origin, allowed] of [
+      [SHOP_ORIGIN, SHOP_ORIGIN],
+      ['https://evil.example', null],
+    ] as const) {
+      const init = { ...from(Origin), signal: stop.signal };
+      const { status, headers } = await person.get('/api/stream?rooms=lobby', init);
+      expect([status, headers.get('access-control-allow-origin')]).toEqual([200, allowed]);
+    }
+    stop.abort();
     const body = new URLSearchParams({ site: 'shop', claims: 'x' });
     expect(await asked('/api/session', { method: 'POST', body, ...from(SHOP_ORIGIN) })).toEqual([
       400,

@@ -5,7 +5,7 @@ import type { ProbePlaces } from './doctor-places.ts';
 import { startDrip } from './drip.ts';
 import { numberOf, parametersOf } from './reading-request.ts';
 import type { Service } from './service.ts';
-import { setStreamHeaders } from './stream.ts';
+import { writeStreamHead } from './stream.ts';
 import { byeFrame, PADDING } from './stream-sink.ts';
 import { whenOver } from './when-over.ts';
 
@@ -53,7 +53,7 @@ export function probeStream({ probes }: Probing) {
   return (req: Request, res: Response): void => {
     const seconds = secondsOf(parametersOf(req));
     const { atEnd, finish } = hold(probes, res, () => byeFrame({ code: 'shutting_down' }).sse);
-    setStreamHeaders(req, res);
+    writeStreamHead(req, res);
     res.flushHeaders();
     atEnd(
       startBeat(seconds, {

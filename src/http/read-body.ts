@@ -17,7 +17,7 @@ function isOfType(req: Request, type: typeof JSON_TYPE | typeof FORM_TYPE): bool
 }
 
 /** [spec] RFC 9112, 6: a request has a body, be it an empty one, if one of the two headers is there. */
-function hasBody({ headers }: Request): boolean {
+export function hasBody({ headers }: Request): boolean {
   return headers['transfer-encoding'] !== undefined || headers['content-length'] !== undefined;
 }
 

@@ -8,14 +8,30 @@ const UNLOGGED = /\/(api\/(poll|confirm)|plain\/[^/]+\/(live|proof)|healthz|read
 /** What people do all day: at `debug`, unless it was refused (which the counts tell by its code alone) or never answered. */
 const QUIET_POSTS = /\/(api\/rooms\/[^/]+\/messages|plain\/[^/]+\/post)$/;
 
+/** The line that a request is owed once it has been answered. */
+const LINE = 'throughlineLine';
+
 /** One line a request, when it ends: no query, no body, no headers, so no text, cookie or token. */
 export function logRequests(log: Log) {
   return (req: Request, res: Response, next: NextFunction): void => {
-    const tell = lineOf(log, req, () => (res.headersSent ? res.statusCode : undefined));
-    // A stream that goes on without its response tells its own end.
-    if (tell) res.once('close', () => res.locals['isHeld'] !== true && tell());
+    logWhenAnswered(log, req, res);
     next();
   };
+}
+
+/** Has a request's line written when its response closes, unless something takes the line over. */
+export function logWhenAnswered(log: Log, req: Request, res: Response): void {
+  const line = lineOf(log, req);
+  if (line === undefined) return;
+  res.locals[LINE] = line;
+  res.once('close', () => takeLine(res)?.write(res.headersSent ? res.statusCode : undefined));
+}
+
+/** Takes a request's line over from its response, for what goes on without it; undefined where none is wanted. */
+export function takeLine(res: Response): RequestLine | undefined {
+  const line = res.locals[LINE] as RequestLine | undefined;
+  res.locals[LINE] = undefined;
+  return line;
 }
 
 /** Logs a request that passes no middleware when what answers it closes: an upgrade. */
@@ -25,25 +41,40 @@ export function logAtClose(
   answering: EventEmitter,
   statusOf: () => number | undefined,
 ): void {
-  const tell = lineOf(log, req, statusOf);
-  if (tell) answering.once('close', tell);
+  const line = lineOf(log, req);
+  if (line) answering.once('close', () => line.write(statusOf()));
 }
 
-/** What writes the line of a request that begins now; undefined where none is wanted. */
-export function lineOf(
+/** Undefined where no line is wanted. */
+function lineOf(
   log: Log,
   { method, originalUrl }: Pick<Request, 'method' | 'originalUrl'>,
-  statusOf: () => number | undefined,
-): (() => void) | undefined {
+): RequestLine | undefined {
   if (log.isLevelEnabled?.('info') === false) return undefined;
   const path = originalUrl.split('?', 1)[0] as string;
-  if (UNLOGGED.test(path)) return undefined;
-  const isPost = method === 'POST' && QUIET_POSTS.test(path);
-  const startedAt = performance.now();
-  return () => {
-    const status = statusOf();
-    const level = isPost && status !== undefined && status < 400 ? 'debug' : 'info';
-    if (level === 'debug' && log.isLevelEnabled?.('debug') === false) return;
-    log[level]({ method, path, status, ms: Math.round(performance.now() - startedAt) }, 'request');
-  };
+  return UNLOGGED.test(path) ? undefined : new RequestLine(log, method, path);
+}
+
+/** The line of a request that begins now. Holds neither it nor its response. */
+export class RequestLine {
+  readonly #log: Log;
+  readonly #method: string;
+  readonly #path: string;
+  readonly #startedAt = performance.now();
+
+  constructor(log: Log, method: string, path: string) {
+    this.#log = log;
+    this.#method = method;
+    this.#path = path;
+  }
+
+  /** The request has ended. */
+  write(status: number | undefined): void {
+    const isQuiet =
+      this.#method === 'POST' && QUIET_POSTS.test(this.#path) && status !== undefined && status < 400;
+    const level = isQuiet ? 'debug' : 'info';
+    if (level === 'debug' && this.#log.isLevelEnabled?.('debug') === false) return;
+    const ms = Math.round(performance.now() - this.#startedAt);
+    this.#log[level]({ method: this.#method, path: this.#path, status, ms }, 'request');
+  }
 }

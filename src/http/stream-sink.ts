@@ -9,6 +9,7 @@ import { type Encoding, RUN_BYTES, type Run } from '../delivery/run.ts';
 import type { LastingSink } from './lasting.ts';
 import type { OpenConnections } from './open-connections.ts';
 import { Outlet } from './outlet.ts';
+import { type RequestLine, takeLine } from './request-log.ts';
 import { whenOver } from './when-over.ts';
 
 /** How long a client has to take the `bye` and close. */
@@ -52,27 +53,25 @@ export class ResponseStreamSink implements LastingSink {
   readonly maxBytes = RUN_BYTES;
   readonly #stallMs: number;
   readonly #connections: OpenConnections | undefined;
-  readonly #tellEnd: (() => void) | undefined;
   #res: Response | undefined;
   #held: Socket | undefined;
+  /** What the log is owed of a stream that outlived its response. */
+  #line: RequestLine | undefined;
   #onLeft: () => void = () => {};
   #onEnd: () => void = () => {};
   #outlet: Outlet | undefined;
   /** So much went out with the head that filler would add nothing. */
   #isFilled = false;
 
-  /** `tellEnd` is called when a stream ends that outlived its response. */
   constructor(
     res: Response,
     { stallMs }: { readonly stallMs: number },
     connections: OpenConnections | undefined,
-    tellEnd: (() => void) | undefined,
   ) {
     this.#res = res;
     this.carrier = res.req.method === 'POST' ? 'post-stream' : 'sse';
     this.#stallMs = stallMs;
     this.#connections = connections;
-    this.#tellEnd = tellEnd;
   }
 
   get isFull(): boolean {
@@ -112,7 +111,7 @@ export class ResponseStreamSink implements LastingSink {
   }
 
   #hold(res: Response, socket: Socket): void {
-    res.locals['isHeld'] = true;
+    this.#line = takeLine(res);
     socket.once('close', this.#onLeft);
     this.#held = socket;
     this.#res = undefined;
@@ -141,7 +140,7 @@ export class ResponseStreamSink implements LastingSink {
   }
 
   #letGo(socket: Socket, ending: Ending | undefined): void {
-    this.#tellEnd?.();
+    this.#line?.write(200);
     if (ending === undefined || ending.code === 'stalled') {
       socket.destroy();
       return;

@@ -3,9 +3,9 @@ import type { EndingCode } from '../chat/entries.ts';
 import { Refusal } from '../chat/refusals.ts';
 import { jittered } from '../log/jitter.ts';
 import { withoutCommand } from '../log/logger.ts';
+import { API_HEADERS } from './api-headers.ts';
 import { enterLasting, lastingAskedOf } from './lasting.ts';
 import { toRefusal } from './refuse.ts';
-import { lineOf } from './request-log.ts';
 import type { Service } from './service.ts';
 import { byeFrame, ResponseStreamSink } from './stream-sink.ts';
 
@@ -19,11 +19,11 @@ export function stream(service: Service) {
     const { config, authority, log, connections } = service;
     const ticket = authority.ticketOf(req);
     const asked = lastingAskedOf(req, ticket, config);
-    const sink = new ResponseStreamSink(res, config, connections, lineOf(log, req, streams));
+    const sink = new ResponseStreamSink(res, config, connections);
     const { reader, begin } = enterLasting(service, ticket, sink, asked);
     sink.follow(reader);
     try {
-      await begin(() => setStreamHeaders(req, res));
+      await begin(() => writeStreamHead(req, res));
       if (!res.headersSent && !res.destroyed)
         sayGoodbye(service, req, res, reader.ended?.by?.code ?? 'unavailable');
     } catch (error) {
@@ -38,21 +38,29 @@ export function stream(service: Service) {
   };
 }
 
-const streams = (): number => 200;
+/** As lists, which Node.js writes as they are where no header was set before. */
+const EVENTS_HEAD = headOf('text/event-stream; charset=utf-8');
+const BYTES_HEAD = headOf('application/octet-stream');
+
+function headOf(type: string): string[] {
+  return Object.entries({
+    ...API_HEADERS,
+    'Content-Type': type,
+    'Cache-Control': 'no-cache, no-store, no-transform',
+    'Content-Encoding': 'identity',
+    'X-Accel-Buffering': 'no',
+  }).flat();
+}
 
 /** The head of everything that streams. */
-export function setStreamHeaders(req: Request, res: Response): void {
+export function writeStreamHead(req: Request, res: Response): void {
   const asBytes = req.method === 'POST' && req.get('accept')?.includes('application/octet-stream');
-  res.statusCode = 200;
-  res.setHeader('Content-Type', asBytes ? 'application/octet-stream' : 'text/event-stream; charset=utf-8');
-  res.setHeader('Cache-Control', 'no-cache, no-store, no-transform');
-  res.setHeader('Content-Encoding', 'identity');
-  res.setHeader('X-Accel-Buffering', 'no');
+  res.writeHead(200, asBytes ? BYTES_HEAD : EVENTS_HEAD);
 }
 
 /** A refusal that will pass: the stream opens, says when to come back, and ends. */
 function sayGoodbye({ config }: Service, req: Request, res: Response, code: EndingCode): void {
   if (code === 'session_ended') throw new Refusal('no_session', 'The session has ended.');
-  setStreamHeaders(req, res);
+  writeStreamHead(req, res);
   res.end(byeFrame({ code, retryMs: 1000 + jittered(config.byeSpreadMs, 0, 1) }).sse);
 }
