@@ -1011,6 +1011,39 @@ describe('mounted in an application that has its own log-in', () => {
     return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   }
 
+  test('a stream’s head is whole, and whatever the application wraps writing it with sees all of it', async () => {
+    const seen: unknown[] = [];
+    // As packages do that look at an answer’s headers at the last moment; some know lists only of pairs.
+    const wrap: RequestHandler = (_req, res, next) => {
+      const { writeHead } = res;
+      res.writeHead = ((status: number, headers?: object) => {
+        expect(Array.isArray(headers)).toBe(false);
+        for (const [name, value] of Object.entries(headers ?? {})) res.setHeader(name, value);
+        seen.push(res.getHeader('content-type'), res.getHeader('cache-control'));
+        return writeHead.call(res, status);
+      }) as typeof writeHead;
+      res.setHeader('X-Of-The-Host', 'yes');
+      next();
+    };
+    const origin = await host({}, [wrap]);
+    const stop = new AbortController();
+    const stream = await fetch(`${origin}/talk/api/stream?rooms=lobby`, {
+      headers: { 'x-user': 'ada' },
+      signal: stop.signal,
+    });
+    expect(stream.status).toBe(200);
+    expect(seen).toEqual(['text/event-stream; charset=utf-8', 'no-cache, no-store, no-transform']);
+    for (const [name, value] of [
+      ['x-of-the-host', 'yes'],
+      ['throughline', '1'],
+      ['vary', 'Origin'],
+      ['content-encoding', 'identity'],
+      ['x-accel-buffering', 'no'],
+    ] as const)
+      expect(stream.headers.get(name)).toBe(value);
+    stop.abort();
+  });
+
   test('its users are known by their ids, and its session is untouched', async () => {
     const at = await host();
     const me = await request(at).get('/me');

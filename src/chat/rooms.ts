@@ -55,6 +55,8 @@ export function parseRoomDraft(body: unknown): { room: RoomName; title: string }
 
 /** Reads `a,b,c`, each room once. Refusal: `invalid_field`. */
 export function parseRoomList(list: string): RoomName[] {
+  // Nearly all name one.
+  if (isSlug(list)) return [list as RoomName];
   const names = new Set(list.split(',').filter((name) => name !== ''));
   if (names.size === 0)
     throw new Refusal('invalid_field', 'rooms must name at least one room.', { field: 'rooms' });

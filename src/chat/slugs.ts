@@ -3,7 +3,7 @@ import { z } from 'zod';
 const SLUG = /^[a-z0-9][a-z0-9_-]{0,63}$/;
 
 /** Whether the schema `slug` takes it; told without the schema's machinery. */
-export function isSlug(text: unknown): text is string {
+export function isSlug(text: unknown): boolean {
   return typeof text === 'string' && SLUG.test(text);
 }
 

@@ -185,7 +185,7 @@ export class Reader implements Seat {
   get cursor(): string {
     if (this.#owedGap !== undefined) return this.#owedGap;
     const { window, level } = this.#around;
-    return formatCursor(window.epoch, this.#isLevel ? laterId(this.toldId, level.id) : this.toldId);
+    return window.cursorAt(this.#isLevel ? laterId(this.toldId, level.id) : this.toldId);
   }
 
   /** Called once, when it is known who it is: has it hear what is said to its user, and counts it among the site's guests if it is one. */
@@ -216,7 +216,7 @@ export class Reader implements Seat {
     this.#begun();
     const mustReadLog = place === undefined && !window.reachesBackTo(this.toldId);
     if (mustReadLog) counts.catchUps.log++;
-    resumed(after ?? formatCursor(window.epoch, this.toldId));
+    resumed(after ?? window.cursorAt(this.toldId));
     const runsBefore = counts.runs;
     this.advance();
     // What followed its cursor may have been of other rooms.

@@ -123,6 +123,8 @@ export class Window {
   #reached: StreamId | undefined;
   /** The place that was looked up last: whoever comes back after a fault stands where most others do. */
   #found: Found | undefined;
+  /** The cursor that was asked for last: in a calm room that of everybody. */
+  #lastCursor: { readonly id: StreamId; readonly cursor: string } | undefined;
 
   constructor(bounds: Bounds) {
     this.#bounds = bounds;
@@ -166,6 +168,7 @@ export class Window {
     this.#start = this.#end = start;
     this.#reached = undefined;
     this.#found = undefined;
+    this.#lastCursor = undefined;
     // Only here are an entry's id and this machine's clock compared: when it was read says nothing of its age.
     for (const entry of entries) this.push(entry, Math.max(0, Date.now() - idTime(entry.id)));
     this.#end = last;
@@ -265,6 +268,12 @@ export class Window {
     if (asked === undefined || asked.epoch !== this.#epoch) return undefined;
     const found = this.#find(asked.id);
     return found.isKnown ? found : undefined;
+  }
+
+  /** The cursor of a reader who has been told everything up to `id`: the same text for those who ask for it one after the other. */
+  cursorAt(id: StreamId): string {
+    if (id !== this.#lastCursor?.id) this.#lastCursor = { id, cursor: formatCursor(this.#epoch, id) };
+    return this.#lastCursor.cursor;
   }
 
   /** The place of a reader who has been told everything up to `id`. */

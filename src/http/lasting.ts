@@ -5,7 +5,7 @@ import { type RoomKey, roomKey } from '../chat/rooms.ts';
 import { Pulse, type StreamSink } from '../delivery/pulse.ts';
 import type { Ending, Reader, Sink } from '../delivery/reader.ts';
 import type { Identity, Ticket } from './authority.ts';
-import { parseReading } from './reading-request.ts';
+import { flagOf, numberOf, parseReading } from './reading-request.ts';
 import { mayStillRead, mustEnterAll, mustExistAll } from './rights.ts';
 import type { Service } from './service.ts';
 
@@ -36,7 +36,7 @@ export interface LastingReader {
   readonly reader: Reader;
   /**
    * Finds out who asks and where to go on from; then `accept` is called, once, and the stream opens. It doesn't if the
-   * reader was ended meanwhile. Refusals: `no_session`, `room_forbidden`, `room_not_found`, `unavailable`.
+   * reader was ended meanwhile. Resolves before anything else happens once that was called. Refusals: `no_session`, `room_forbidden`, `room_not_found`, `unavailable`.
    */
   begin(accept: () => void): Promise<void>;
 }
@@ -52,18 +52,18 @@ export function lastingAskedOf(
   { site }: Ticket,
   { heartbeatMs, confirmMs }: Service['config'],
 ): Asked {
-  const asked = parseReading(req);
+  const { rooms, after, parameters } = parseReading(req);
   const range = {
     min: Math.min(MIN_HEARTBEAT_MS, heartbeatMs) / 1000,
     max: heartbeatMs / 1000,
     otherwise: heartbeatMs / 1000,
   };
   return {
-    rooms: asked.rooms.map((room) => roomKey(site, room)),
-    after: asked.after,
+    rooms: rooms.map((room) => roomKey(site, room)),
+    after,
     nonce: newNonce(),
-    heartbeatMs: Math.round(asked.number('heartbeat', range) * 1000),
-    confirmWithinMs: asked.flag('confirm') ? confirmMs : undefined,
+    heartbeatMs: Math.round(numberOf(parameters, 'heartbeat', range) * 1000),
+    confirmWithinMs: flagOf(parameters, 'confirm') ? confirmMs : undefined,
   };
 }
 

@@ -1,5 +1,6 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { Server as NetServer, type Socket } from 'node:net';
+import { nextTick } from 'node:process';
 import { Server as TlsServer } from 'node:tls';
 import { KEEP_ALIVE_MS } from './app-server.ts';
 
@@ -92,11 +93,7 @@ export class OpenConnections {
     socket[STATE] = 'held';
     const { write } = socket;
     // The last chunk would be the stream's end.
-    socket.write = (_chunk: unknown, encoding?: unknown, done?: unknown) => {
-      const written = typeof encoding === 'function' ? encoding : done;
-      if (typeof written === 'function') queueMicrotask(written as () => void);
-      return true;
-    };
+    socket.write = writeNothing;
     res.end();
     socket.write = write;
     // Node.js now gives the client a while for its next request.
@@ -148,6 +145,13 @@ export class OpenConnections {
   #destroyAll(): void {
     for (const socket of [...this.#attended, ...this.#others]) socket.destroy();
   }
+}
+
+/** Takes the place of a socket's `write`. */
+function writeNothing(_chunk: unknown, encoding?: unknown, done?: unknown): boolean {
+  const written = typeof encoding === 'function' ? encoding : done;
+  if (typeof written === 'function') nextTick(written as () => void);
+  return true;
 }
 
 function sayClose(res: ServerResponse): void {

@@ -11,14 +11,15 @@ export class Outlet implements Wire {
   readonly encoding: Encoding;
   readonly #reader: Reader;
   readonly #stallMs: number;
+  /** While it is full. */
   #stalled: NodeJS.Timeout | undefined;
+  #drained: (() => void) | undefined;
 
   constructor(out: Writable, encoding: Encoding, reader: Reader, stallMs: number) {
     this.out = out;
     this.encoding = encoding;
     this.#reader = reader;
     this.#stallMs = stallMs;
-    out.on('drain', this.#drained);
   }
 
   tell(run: Run): void {
@@ -36,22 +37,23 @@ export class Outlet implements Wire {
   filled(): void {
     if (this.out.writableCorked > 0) this.out.uncork();
     // `false` alone says that a threshold was crossed; with nothing left to write there would be no `drain`.
-    if (this.out.writableLength === 0) return;
-    if (!this.isFull) this.#reader.slowed();
+    if (this.out.writableLength === 0 || this.isFull) return;
+    this.#reader.slowed();
     this.isFull = true;
-    this.#stalled ??= setTimeout(() => this.#reader.end({ code: 'stalled' }), this.#stallMs);
+    this.#stalled = setTimeout(() => this.#reader.end({ code: 'stalled' }), this.#stallMs);
+    this.#drained = () => {
+      this.stop();
+      this.isFull = false;
+      this.#reader.advance();
+    };
+    this.out.on('drain', this.#drained);
   }
 
   /** Stops watching the socket, which is somebody else's to close. */
   stop(): void {
+    if (this.#drained === undefined) return;
     clearTimeout(this.#stalled);
     this.out.off('drain', this.#drained);
+    this.#drained = undefined;
   }
-
-  readonly #drained = (): void => {
-    clearTimeout(this.#stalled);
-    this.#stalled = undefined;
-    this.isFull = false;
-    this.#reader.advance();
-  };
 }

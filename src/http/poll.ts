@@ -9,7 +9,7 @@ import type { Encoding, Run } from '../delivery/run.ts';
 import { beHere } from './being-here.ts';
 import { startDrip } from './drip.ts';
 import { hearOf } from './lasting.ts';
-import { parseReading } from './reading-request.ts';
+import { flagOf, numberOf, parseReading } from './reading-request.ts';
 import { toRefusal } from './refuse.ts';
 import { mayStillRead, mustEnterAll, mustExistAll } from './rights.ts';
 import type { Service } from './service.ts';
@@ -92,7 +92,9 @@ export function poll(service: Service) {
     const { config, authority, log } = service;
     // A poll renews presence where it begins, so the next one must begin before that lease has ended.
     const maxWaitS = Math.min(config.pollWaitMs, config.leaseMs / 2) / 1000;
-    const waitMs = Math.ceil(asked.number('wait', { min: 0, max: maxWaitS, otherwise: maxWaitS }) * 1000);
+    const waitMs = Math.ceil(
+      numberOf(asked.parameters, 'wait', { min: 0, max: maxWaitS, otherwise: maxWaitS }) * 1000,
+    );
     const timers: NodeJS.Timeout[] = [];
     const ticket = authority.ticketOf(req);
     const { delivery, rooms } = service.shardOf(ticket.site);
@@ -116,7 +118,7 @@ export function poll(service: Service) {
       reader?.end();
     };
     const stop = () => timers.forEach(clearTimeout);
-    if (asked.flag('drip')) timers.push(startDrip(res));
+    if (flagOf(asked.parameters, 'drip')) timers.push(startDrip(res));
     try {
       const sink = new PollSink(waitMs === 0, (frames, beginning) => {
         if (hasBegun) answer(frames, beginning);

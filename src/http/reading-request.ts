@@ -7,8 +7,8 @@ export interface ReadingRequest {
   readonly rooms: readonly RoomName[];
   /** The cursor to go on from, as the client sent it; undefined: from now. */
   readonly after: string | undefined;
-  readonly number: (name: string, range: { min: number; max: number; otherwise: number }) => number;
-  readonly flag: (name: string) => boolean;
+  /** All its parameters, for what else it asks. */
+  readonly parameters: URLSearchParams;
 }
 
 /** The parameters of a request that only reads: the query, and in a POST the body's fields, which win. */
@@ -36,12 +36,11 @@ export function queryOf({ originalUrl }: Request): URLSearchParams {
 export function parseReading(req: Request): ReadingRequest {
   const parameters = parametersOf(req);
   const rooms = parseRoomList(parameters.getAll('rooms').join(','));
-  const lastEventId = req.get('last-event-id');
+  const lastEventId = req.headers['last-event-id'] as string | undefined;
   return {
     rooms,
     after: lastEventId || parameters.get('after') || undefined,
-    number: (name, range) => numberOf(parameters, name, range),
-    flag: (name) => flagOf(parameters, name),
+    parameters,
   };
 }
 
@@ -59,7 +58,8 @@ export function numberOf(
   return Math.min(max, Math.max(min, Number(text)));
 }
 
-function flagOf(parameters: URLSearchParams, name: string): boolean {
+/** Whether a parameter is 1; not where it isn't given. Refusal: `invalid_field`. */
+export function flagOf(parameters: URLSearchParams, name: string): boolean {
   const text = parameters.get(name) ?? '0';
   if (text !== '0' && text !== '1')
     throw new Refusal('invalid_field', `${name} must be 0 or 1.`, { field: name });

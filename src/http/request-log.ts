@@ -8,8 +8,12 @@ const UNLOGGED = /\/(api\/(poll|confirm)|plain\/[^/]+\/(live|proof)|healthz|read
 /** What people do all day: at `debug`, unless it was refused (which the counts tell by its code alone) or never answered. */
 const QUIET_POSTS = /\/(api\/rooms\/[^/]+\/messages|plain\/[^/]+\/post)$/;
 
-/** The line that a request is owed once it has been answered. */
-const LINE = 'throughlineLine';
+/** The line that a request is owed once it has been answered: on the response itself, since its `locals` are a dictionary to V8. */
+const LINE = Symbol('the line in the log');
+
+interface Lined {
+  [LINE]?: RequestLine | undefined;
+}
 
 /** One line a request, when it ends: no query, no body, no headers, so no text, cookie or token. */
 export function logRequests(log: Log) {
@@ -20,17 +24,17 @@ export function logRequests(log: Log) {
 }
 
 /** Has a request's line written when its response closes, unless something takes the line over. */
-export function logWhenAnswered(log: Log, req: Request, res: Response): void {
+export function logWhenAnswered(log: Log, req: Request, res: Response & Lined): void {
   const line = lineOf(log, req);
   if (line === undefined) return;
-  res.locals[LINE] = line;
+  res[LINE] = line;
   res.once('close', () => takeLine(res)?.write(res.headersSent ? res.statusCode : undefined));
 }
 
 /** Takes a request's line over from its response, for what goes on without it; undefined where none is wanted. */
-export function takeLine(res: Response): RequestLine | undefined {
-  const line = res.locals[LINE] as RequestLine | undefined;
-  res.locals[LINE] = undefined;
+export function takeLine(res: Response & Lined): RequestLine | undefined {
+  const line = res[LINE];
+  res[LINE] = undefined;
   return line;
 }
 
@@ -51,7 +55,8 @@ function lineOf(
   { method, originalUrl }: Pick<Request, 'method' | 'originalUrl'>,
 ): RequestLine | undefined {
   if (log.isLevelEnabled?.('info') === false) return undefined;
-  const path = originalUrl.split('?', 1)[0] as string;
+  const end = originalUrl.indexOf('?');
+  const path = end < 0 ? originalUrl : originalUrl.slice(0, end);
   return UNLOGGED.test(path) ? undefined : new RequestLine(log, method, path);
 }
 

@@ -22,6 +22,7 @@ export function openRoom(identity: Identity, room: RoomName): RoomKey {
 
 /** Refusal: `room_forbidden`, if one of the rooms isn't open. */
 export function mustEnterAll(identity: Identity, rooms: readonly RoomKey[]): void {
+  if (identity.rooms === undefined) return;
   for (const room of rooms) openRoom(identity, roomNameOf(room));
 }
 

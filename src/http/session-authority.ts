@@ -102,15 +102,15 @@ export class SessionAuthority implements Authority, Bearers {
     const site = namedSiteOf(req) ?? MAIN_SITE;
     const bearer = bearerOf(req);
     // Whoever shows a token is nobody else, whatever the cookie says.
-    if (bearer !== undefined) return this.withToken({ site, ...NOBODY }, bearer);
+    if (bearer !== undefined) return this.withToken({ site }, bearer);
     const cookie = parseCookie(req.headers.cookie ?? '')[cookieNameOf(site)];
     const known = cookie === undefined ? NOBODY : (this.#cookies.get(cookie) ?? this.#verify(cookie));
-    return { site, ...known };
+    return { site, sid: known.sid, addresses: known.addresses };
   }
 
-  withToken({ site }: Ticket, token: string): Ticket {
+  withToken({ site }: Pick<Ticket, 'site'>, token: string): Ticket {
     const kept = this.#tokens.get(token) ?? keep(this.#tokens, token, sidOfBearer(token, this.#secret));
-    return { site, ...kept };
+    return { site, sid: kept.sid, addresses: kept.addresses };
   }
 
   async open(session: StoredSession): Promise<{ token: string; expiresAt: number }> {
@@ -130,7 +130,8 @@ export class SessionAuthority implements Authority, Bearers {
     return keep(this.#cookies, cookie, sid !== undefined && isBearerSid(sid) ? undefined : sid);
   }
 
-  async identify({ site, sid, addresses: [address] }: Ticket): Promise<Identity> {
+  async identify({ site, sid, addresses }: Ticket): Promise<Identity> {
+    const address = addresses[0];
     const { guests } = this.#sites.known(site) ?? (await whenReachable(this.#sites.mustGet(site)));
     const isNobody = sid === undefined || address === undefined;
     const isHeard = this.#shardOf(site).tail.isReading(HEARD_WITHIN_MS);

@@ -24,6 +24,8 @@ export function byeFrame({ code, retryMs }: Ending): Frame {
   return new Frame('bye', JSON.stringify(bye), retryMs === undefined ? {} : { retryMs });
 }
 
+/** One for all. */
+const NOTHING = (): void => {};
 const LINE_END = Buffer.from('\r\n');
 
 /** [spec] RFC 9112, 7.1: a chunk is its size in hex, its data, and line ends behind both. */
@@ -57,9 +59,11 @@ export class ResponseStreamSink implements LastingSink {
   #held: Socket | undefined;
   /** What the log is owed of a stream that outlived its response. */
   #line: RequestLine | undefined;
-  #onLeft: () => void = () => {};
-  #onEnd: () => void = () => {};
+  #onLeft = NOTHING;
+  #onEnd = NOTHING;
   #outlet: Outlet | undefined;
+  /** How many bytes its connection had been sent before its head. */
+  #sentBefore = 0;
   /** So much went out with the head that filler would add nothing. */
   #isFilled = false;
 
@@ -90,24 +94,32 @@ export class ResponseStreamSink implements LastingSink {
     });
   }
 
-  /** Sends status and headers, and from now on takes what is told. */
+  /** Writes status and headers, and from now on takes what is told. Unless that fills the socket, nothing goes out before `settle`. */
   open(reader: Reader, onEnd: () => void): void {
     this.#onEnd = onEnd;
     const res = this.#res as Response;
     // A response that waits for its turn on a pipelined connection has no socket yet.
     const { socket } = res;
-    const sentBefore = socket?.bytesWritten ?? 0;
+    this.#sentBefore = socket?.bytesWritten ?? 0;
     socket?.cork();
     res.flushHeaders();
     const isChunked = socket !== null && res.req.httpVersion === '1.1';
     const encoding = isChunked ? inChunkedEvents : inEvents;
     this.#outlet = new Outlet(socket ?? res, encoding, reader, this.#stallMs);
-    // Head, hello and what is caught up on from the window are told by now, and go out in one write.
-    queueMicrotask(() => {
-      this.#isFilled = (socket?.bytesWritten ?? 0) - sentBefore > 2 * PADDING.length;
-      socket?.uncork();
-      if (isChunked && !res.writableEnded && this.#connections?.hold(res)) this.#hold(res, socket);
-    });
+  }
+
+  /**
+   * Head, `hello` and what is caught up on from the window were told, and go out in one write; from now on the connection is held, if it
+   * can be. Nothing happens where the stream didn't open, or waits for its turn on a pipelined connection.
+   */
+  settle(): void {
+    const res = this.#res;
+    const socket = res?.socket;
+    if (!res || !socket || this.#outlet?.out !== socket) return;
+    this.#isFilled = socket.bytesWritten - this.#sentBefore > 2 * PADDING.length;
+    socket.uncork();
+    const isChunked = this.#outlet.encoding === inChunkedEvents;
+    if (isChunked && !res.writableEnded && this.#connections?.hold(res)) this.#hold(res, socket);
   }
 
   #hold(res: Response, socket: Socket): void {

@@ -24,6 +24,7 @@ export function stream(service: Service) {
     sink.follow(reader);
     try {
       await begin(() => writeStreamHead(req, res));
+      sink.settle();
       if (!res.headersSent && !res.destroyed)
         sayGoodbye(service, req, res, reader.ended?.by?.code ?? 'unavailable');
     } catch (error) {
@@ -38,18 +39,21 @@ export function stream(service: Service) {
   };
 }
 
-/** As lists, which Node.js writes as they are where no header was set before. */
+/**
+ * Headers that Node.js writes as they are where none was set before. (Not as a list: what a host application wraps `writeHead` with may
+ * take that for another kind.)
+ */
 const EVENTS_HEAD = headOf('text/event-stream; charset=utf-8');
 const BYTES_HEAD = headOf('application/octet-stream');
 
-function headOf(type: string): string[] {
-  return Object.entries({
+function headOf(type: string): Record<string, string> {
+  return {
     ...API_HEADERS,
     'Content-Type': type,
     'Cache-Control': 'no-cache, no-store, no-transform',
     'Content-Encoding': 'identity',
     'X-Accel-Buffering': 'no',
-  }).flat();
+  };
 }
 
 /** The head of everything that streams. */
