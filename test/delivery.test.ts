@@ -166,6 +166,7 @@ test('a stream isn’t ended for want of a confirmation that Redis may have lost
     confirmation: { withinMs: 100, isConfirmed },
   });
   pulse.start(undefined);
+  pulse.settle(true);
   await waitFor('its end', () => endings.length > 0);
   expect(endings[0]?.code).toBe('not_confirmed');
   expect(askedAt).toHaveLength(answers.length);
@@ -177,7 +178,11 @@ test('a stream isn’t ended for want of a confirmation that Redis may have lost
 test('the heartbeat that proves a stream comes also while its socket is full, and no other does', async () => {
   const told: string[] = [];
   const reader = { isLevel: false, toldAt: 0 } as unknown as Reader;
-  const sink = { isFull: false, notice: ({ kind }: Frame) => void told.push(kind), pad: () => {} };
+  const sink = {
+    isFull: false,
+    notice: ({ kind }: Frame) => void told.push(kind),
+    pad: () => {},
+  };
   const pulse = new Pulse(reader, sink, {
     nonce: 'n',
     heartbeatMs: 50,
@@ -187,6 +192,7 @@ test('the heartbeat that proves a stream comes also while its socket is full, an
     heartbeats: new Heartbeats(),
   });
   pulse.start('e.1-0');
+  pulse.settle(true);
   sink.isFull = true;
   await waitFor('the proof', () => told.length > 1);
   await pause(300);
@@ -222,6 +228,7 @@ test('a stream’s time for its first confirmation begins with its hello', async
   await pause(600);
   const helloAt = performance.now();
   pulse.start('e.1-0');
+  pulse.settle(true);
   await waitFor('the question', () => asked.length > 0);
   expect((asked[0] as number) - helloAt).toBeGreaterThanOrEqual(790);
   pulse.stop();

@@ -57,6 +57,7 @@ test('a stream’s heartbeats go on, one each interval, until it is stopped', as
   });
   const startedAt = performance.now();
   pulse.start('e.1-0');
+  pulse.settle(true);
   await waitFor('some heartbeats', () => told.length > 6);
   pulse.stop();
   expect(performance.now() - startedAt).toBeGreaterThanOrEqual(500 + 5 * 40 - 20);
@@ -64,4 +65,51 @@ test('a stream’s heartbeats go on, one each interval, until it is stopped', as
   await new Promise((resolve) => setTimeout(resolve, 200));
   expect(told).toHaveLength(atStop);
   expect(told.slice(1)).toEqual(told.slice(1).map((_, i) => written(i + 1, 'e.1-0')));
+});
+
+test.each([
+  ['comes before its proof where it is of use', true],
+  ['doesn’t come where it isn’t, and its proof does all the same', false],
+])('a stream’s filler %s', async (_, needsPadding) => {
+  const told: string[] = [];
+  let ended: Reader['ended'];
+  const reader = {
+    isLevel: true,
+    cursor: 'e.1-0',
+    toldAt: 0,
+    get ended() {
+      return ended;
+    },
+  } as unknown as Reader;
+  const sink = {
+    isFull: false,
+    notice: ({ kind }: { kind: string }) => void told.push(kind),
+    pad: () => void told.push('filler'),
+  };
+  const newPulse = () =>
+    new Pulse(reader, sink, {
+      nonce: 'n',
+      heartbeatMs: 60_000,
+      leaseMs: 60_000,
+      maxAgeMs: 60_000,
+      byeSpreadMs: 0,
+      heartbeats: new Heartbeats(),
+    });
+  const pulse = newPulse();
+  const startedAt = performance.now();
+  pulse.start('e.1-0');
+  pulse.settle(needsPadding);
+  await waitFor('the proof', () => told.includes('heartbeat'));
+  expect(performance.now() - startedAt).toBeGreaterThanOrEqual(490);
+  expect(told).toEqual(needsPadding ? ['hello', 'filler', 'heartbeat'] : ['hello', 'heartbeat']);
+  pulse.stop();
+
+  // One that ended while it began is left alone.
+  const other = newPulse();
+  other.start('e.1-0');
+  ended = { by: undefined };
+  told.length = 0;
+  other.settle(needsPadding);
+  await new Promise((resolve) => setTimeout(resolve, 600));
+  expect(told).toEqual([]);
 });

@@ -36,7 +36,7 @@ const HEARTBEATS_A_CONFIRMATION = 3;
 const CONFIRMATIONS_A_LEASE = 2;
 
 /**
- * What makes a stream provable: `hello` at once, filler after 100 ms, a first heartbeat after 500 ms that proves events
+ * What makes a stream provable: `hello` at once, filler after 100 ms where it is of use, a first heartbeat after 500 ms that proves events
  * come through singly, then a heartbeat whenever it was quiet for an interval. Ends what is too old or unconfirmed.
  */
 export class Pulse {
@@ -76,6 +76,12 @@ export class Pulse {
     this.#sink.notice(
       new Frame('hello', JSON.stringify(hello), cursor === undefined ? { retryMs } : { cursor, retryMs }),
     );
+  }
+
+  /** After `start`, once what there was to tell at first has been told: from now on filler, if it is of use, and heartbeats come. */
+  settle(needsPadding: boolean): void {
+    if (this.#reader.ended) return;
+    if (!needsPadding) return this.#beatAfter(PROOF_AFTER_MS);
     this.#timer = setTimeout(() => {
       this.#sink.pad();
       this.#beatAfter(PROOF_AFTER_MS - PAD_AFTER_MS);

@@ -199,7 +199,8 @@ export class Reader implements Seat {
 
   /**
    * Goes on from a cursor as the client sent it, or starts now. `resumed` is called first, with the cursor resumed
-   * from (undefined if it must be given up, which `gap`s then say). Rejects if Redis must be asked and isn't there.
+   * from (undefined if it must be given up, which `gap`s then say); once it was called nothing is waited for any more. Rejects if Redis
+   * must be asked and isn't there.
    */
   async begin(after: string | undefined, resumed: (cursor: string | undefined) => void): Promise<void> {
     if (this.#ended) return;

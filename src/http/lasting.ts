@@ -17,6 +17,11 @@ const AGE_STRETCH = 1.2;
 export interface LastingSink extends Sink, StreamSink {
   /** From now on it takes what is told. `onEnd` is called once, however it ends. */
   open(reader: Reader, onEnd: () => void): void;
+  /**
+   * Called once what there was to tell at first has been told, in the same turn as `open`; or where it didn't open. Answers whether filler
+   * would be of use.
+   */
+  settle(): boolean;
 }
 
 /** What is to be told, and how its client shows that it is. */
@@ -36,7 +41,7 @@ export interface LastingReader {
   readonly reader: Reader;
   /**
    * Finds out who asks and where to go on from; then `accept` is called, once, and the stream opens. It doesn't if the
-   * reader was ended meanwhile. Resolves before anything else happens once that was called. Refusals: `no_session`, `room_forbidden`, `room_not_found`, `unavailable`.
+   * reader was ended meanwhile. Refusals: `no_session`, `room_forbidden`, `room_not_found`, `unavailable`.
    */
   begin(accept: () => void): Promise<void>;
 }
@@ -131,6 +136,8 @@ export function enterLasting(
       sink.open(reader, stopOf(pulse));
       if (!isShort) pulse.start(cursor);
     });
+    const needsPadding = sink.settle();
+    if (!isShort) pulse.settle(needsPadding);
   };
   return { reader, begin };
 }

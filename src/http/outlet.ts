@@ -11,7 +11,7 @@ export class Outlet implements Wire {
   readonly encoding: Encoding;
   readonly #reader: Reader;
   readonly #stallMs: number;
-  /** While it is full. */
+  /** Both only while it is full, and watched. */
   #stalled: NodeJS.Timeout | undefined;
   #drained: (() => void) | undefined;
 
@@ -37,7 +37,7 @@ export class Outlet implements Wire {
   filled(): void {
     if (this.out.writableCorked > 0) this.out.uncork();
     // `false` alone says that a threshold was crossed; with nothing left to write there would be no `drain`.
-    if (this.out.writableLength === 0 || this.isFull) return;
+    if (this.out.writableLength === 0 || this.isFull || this.#reader.ended) return;
     this.#reader.slowed();
     this.isFull = true;
     this.#stalled = setTimeout(() => this.#reader.end({ code: 'stalled' }), this.#stallMs);

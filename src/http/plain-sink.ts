@@ -73,6 +73,10 @@ export class LiveSink implements LastingSink {
     if (kind === 'hello' || kind === 'heartbeat') this.#prove();
   }
 
+  settle(): boolean {
+    return true;
+  }
+
   pad(): void {
     if (!this.isFull && !this.#res.writableEnded) this.#write(PADDING);
   }

@@ -76,6 +76,10 @@ export class SocketSink implements LastingSink {
   }
 
   /** Proxies that hold a beginning back look at HTTP, not at frames. */
+  settle(): boolean {
+    return false;
+  }
+
   pad(): void {}
 
   end(ending: Ending | undefined): void {

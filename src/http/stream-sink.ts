@@ -64,8 +64,6 @@ export class ResponseStreamSink implements LastingSink {
   #outlet: Outlet | undefined;
   /** How many bytes its connection had been sent before its head. */
   #sentBefore = 0;
-  /** So much went out with the head that filler would add nothing. */
-  #isFilled = false;
 
   constructor(
     res: Response,
@@ -109,17 +107,20 @@ export class ResponseStreamSink implements LastingSink {
   }
 
   /**
-   * Head, `hello` and what is caught up on from the window were told, and go out in one write; from now on the connection is held, if it
-   * can be. Nothing happens where the stream didn't open, or waits for its turn on a pipelined connection.
+   * Head, `hello` and what is caught up on from the window were told, and go out in one write, unless that filled the socket before; from
+   * now on the connection is held, if it can be. Nothing happens where the stream didn't open, or waits for its turn on a pipelined
+   * connection.
    */
-  settle(): void {
+  settle(): boolean {
     const res = this.#res;
     const socket = res?.socket;
-    if (!res || !socket || this.#outlet?.out !== socket) return;
-    this.#isFilled = socket.bytesWritten - this.#sentBefore > 2 * PADDING.length;
+    if (!res || !socket || this.#outlet?.out !== socket) return true;
+    const isFilled = socket.bytesWritten - this.#sentBefore > 2 * PADDING.length;
     socket.uncork();
+    const isOver = res.writableEnded || res.destroyed;
     const isChunked = this.#outlet.encoding === inChunkedEvents;
-    if (isChunked && !res.writableEnded && this.#connections?.hold(res)) this.#hold(res, socket);
+    if (isChunked && !isOver && this.#connections?.hold(res)) this.#hold(res, socket);
+    return !isFilled;
   }
 
   #hold(res: Response, socket: Socket): void {
@@ -140,8 +141,7 @@ export class ResponseStreamSink implements LastingSink {
   }
 
   pad(): void {
-    if (!this.isFull && !this.#isFilled)
-      this.#outlet?.write(this.#outlet.encoding === inEvents ? PADDING : CHUNKED_PADDING);
+    if (!this.isFull) this.#outlet?.write(this.#outlet.encoding === inEvents ? PADDING : CHUNKED_PADDING);
   }
 
   end(ending: Ending | undefined): void {

@@ -24,7 +24,6 @@ export function stream(service: Service) {
     sink.follow(reader);
     try {
       await begin(() => writeStreamHead(req, res));
-      sink.settle();
       if (!res.headersSent && !res.destroyed)
         sayGoodbye(service, req, res, reader.ended?.by?.code ?? 'unavailable');
     } catch (error) {
