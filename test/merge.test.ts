@@ -295,8 +295,13 @@ test('a place that was looked up before is found where it is by now', () => {
   expect(isThere(5)).toEqual([false, 5]);
   expect(isThere(9)).toEqual([true, 8]);
   // The history went back: what was there is no more.
+  expect(window.cursorAt(at(9))).toBe(`e.${at(9)}`);
   window.refill({ epoch: 'e', start: at(1), last: at(3), entries: [] });
   expect(isThere(9)).toEqual([false, 9]);
+  // Another one began, in which there may be the same ids.
+  window.refill({ epoch: 'f', start: at(1), last: at(9), entries: [] });
+  expect(window.cursorAt(at(9))).toBe(`f.${at(9)}`);
+  expect([window.placeOf(`e.${at(9)}`), window.placeOf(`f.${at(9)}`)?.id]).toEqual([undefined, at(9)]);
 });
 
 test('what nobody is told isn’t encoded, and what is told is encoded once', () => {
