@@ -4,8 +4,8 @@ import type { RoomKey } from '../src/chat/rooms.ts';
 import type { SiteName } from '../src/chat/sites.ts';
 import type { Audience, Told } from '../src/delivery/audience.ts';
 import { Hub } from '../src/delivery/hub.ts';
-import type { Reader, Sink } from '../src/delivery/reader.ts';
-import { newDelivery } from './support/delivery.ts';
+import type { Reader } from '../src/delivery/reader.ts';
+import { newDelivery, silent } from './support/delivery.ts';
 
 const ROOM = 'main/a' as RoomKey;
 
@@ -75,15 +75,6 @@ test('whoever leaves during a round, each of the others hears of it once, and wh
   );
 });
 
-const sink: Sink = {
-  carrier: 'sse',
-  maxBytes: 1e6,
-  isFull: false,
-  tell: () => {},
-  level: () => {},
-  end: () => {},
-};
-
 test('whoever reads is found by room, site and address as long as it reads, and once, however many rooms it reads', () => {
   const delivery = newDelivery();
   const { hub } = delivery;
@@ -91,7 +82,7 @@ test('whoever reads is found by room, site and address as long as it reads, and 
     delivery.enter({
       rooms: rooms as RoomKey[],
       addresses: [`session:${session}`],
-      sink,
+      sink: silent,
       isAllowed: async () => true,
     });
   const of = (readers: Iterable<Reader>) => new Set(readers);

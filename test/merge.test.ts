@@ -10,7 +10,7 @@ import { mergePages } from '../src/delivery/merge.ts';
 import type { Sink } from '../src/delivery/reader.ts';
 import type { JournalEntry } from '../src/log/journal.ts';
 import type { RoomPage } from '../src/log/read.ts';
-import { newDelivery } from './support/delivery.ts';
+import { newDelivery, silent } from './support/delivery.ts';
 import { waitFor } from './support/wait-for.ts';
 
 /** Ids here count in steps so long that no window which begins at one is taken to reach back to the one before. */
@@ -164,15 +164,6 @@ test('a run is cut by bytes between ids, and ends where it was cut', () => {
   const pages = [{ entries: [entry(2), entry(3)] }];
   expect(merged(pages, 1, 9, 1)).toEqual({ end: at(2), told: [2] });
 });
-
-const silent: Sink = {
-  carrier: 'sse',
-  maxBytes: 1e6,
-  isFull: false,
-  tell: () => {},
-  level: () => {},
-  end: () => {},
-};
 
 test('a reader that ended while it was authorised doesn’t stay in the hub', () => {
   const delivery = newDelivery();
