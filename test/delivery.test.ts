@@ -178,11 +178,7 @@ test('a stream isn’t ended for want of a confirmation that Redis may have lost
 test('the heartbeat that proves a stream comes also while its socket is full, and no other does', async () => {
   const told: string[] = [];
   const reader = { isLevel: false, toldAt: 0 } as unknown as Reader;
-  const sink = {
-    isFull: false,
-    notice: ({ kind }: Frame) => void told.push(kind),
-    pad: () => {},
-  };
+  const sink = { isFull: false, notice: ({ kind }: Frame) => void told.push(kind), pad: () => {} };
   const pulse = new Pulse(reader, sink, {
     nonce: 'n',
     heartbeatMs: 50,

@@ -135,31 +135,46 @@ test('a client that ends its half of the connection has left', async () => {
   await waitFor('the connection ends', () => hand.isOver);
 });
 
-test.each(['poll', 'stream'])(
-  'a client that sent a large body along with its GET is seen to leave: %s',
-  async (carrier) => {
-    const person = await Person.logIn(service.url);
-    await waitFor('those before it have gone', () => service.readers === 0);
-    // Their going, and that this one has come, are news that a poll doesn't wait for.
-    let { cursor } = await person.history();
-    await waitFor('there is no more news', async () => {
-      const polled = (await (await person.get(`/api/poll?rooms=lobby&wait=1&after=${cursor}`)).json()) as {
-        events: unknown[];
-        cursor: string;
-      };
-      cursor = polled.cursor;
-      return polled.events.length === 0;
-    });
-    const hand = new Hand();
+test('a client that polls, and sent a large body along with its GET, is seen to leave', async () => {
+  const person = await Person.logIn(service.url);
+  await waitFor('those before it have gone', () => service.readers === 0);
+  // Their going, and that this one has come, are news that a poll doesn't wait for.
+  let { cursor } = await person.history();
+  await waitFor('there is no more news', async () => {
+    const polled = (await (await person.get(`/api/poll?rooms=lobby&wait=1&after=${cursor}`)).json()) as {
+      events: unknown[];
+      cursor: string;
+    };
+    cursor = polled.cursor;
+    return polled.events.length === 0;
+  });
+  const hand = new Hand();
+  const body = 'x'.repeat(1_000_000);
+  hand.socket.write(
+    `GET /api/poll?rooms=lobby&wait=25&after=${cursor} HTTP/1.1\r\nHost: x\r\nCookie: ${person.cookie}\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+  );
+  await waitFor('it waits', () => service.readers === 1);
+  hand.socket.destroy();
+  await waitFor('the reader has gone', () => service.readers === 0);
+});
+
+test('a client that streams, and sent a large body along with its GET, is seen to leave before its next heartbeat', async () => {
+  const calm = await startTestServer(testConfig(redis, { heartbeatMs: 60_000 }));
+  try {
+    const person = await Person.logIn(calm.url);
+    const hand = new Hand(Number(new URL(calm.url).port));
     const body = 'x'.repeat(1_000_000);
+    // Of a connection that isn't kept the request isn't over before its response is.
     hand.socket.write(
-      `GET /api/${carrier}?rooms=lobby&wait=25&after=${cursor} HTTP/1.1\r\nHost: x\r\nCookie: ${person.cookie}\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+      `GET ${STREAM} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nCookie: ${person.cookie}\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
     );
-    await waitFor('it waits', () => service.readers === 1);
+    await hand.until('event: heartbeat');
     hand.socket.destroy();
-    await waitFor('the reader has gone', () => service.readers === 0);
-  },
-);
+    await waitFor('the reader has gone', () => calm.readers === 0);
+  } finally {
+    await calm.close();
+  }
+});
 
 test('a stream over HTTP/1.0 ends with its connection', async () => {
   const person = await Person.logIn(service.url);
