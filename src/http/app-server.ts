@@ -1,5 +1,6 @@
 import { createServer, IncomingMessage, type Server, type ServerOptions, ServerResponse } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
+import { Socket } from 'node:net';
 import type { Express } from 'express';
 
 /** How long an idle connection is kept: longer than the idle time-outs usual in proxies, so that it is they who close. */
@@ -48,8 +49,23 @@ function completeRequest(
   req.route = undefined;
 }
 
+/** The first ones teach V8 nothing: it keeps no account of a function that was called a few times only. */
+const SHOWN_SOCKETS = 100;
+/** More than V8 tells apart at one place in the code. */
+const SHOWN_SHAPES = 10;
+
+/**
+ * Has V8 give the options of all connections one hidden class. `net.Socket` copies them by spread and adds to the copy, for which V8
+ * before 11.7 (Node.js 20) makes each connection classes of its own, so that some thirty looks at its options are looked up anew
+ * (v8:13303). Where it has seen many shapes of options it copies them property by property instead, and all are alike.
+ */
+function showManyOptions(): void {
+  for (let i = 0; i < SHOWN_SOCKETS; i++) new Socket({ [`shape${i % SHOWN_SHAPES}`]: true } as object);
+}
+
 /** The server of an Express application; with a certificate, over TLS. */
 export function createAppServer(app: Express, tls?: { cert: Buffer; key: Buffer }): Server | TlsServer {
+  showManyOptions();
   const request = bornAs(IncomingMessage, app.request, completeRequest);
   const response = bornAs(ServerResponse, app.response);
   const options: ServerOptions = {
