@@ -248,6 +248,12 @@ const SETTINGS = {
     matching(/^(on|off)$/, 'on or off'),
     'Whether streams may be WebSockets as well.',
   ),
+  rehearsal: setting<string>(
+    'REHEARSAL',
+    'on',
+    matching(/^(on|off)$/, 'on or off'),
+    'Whether a process serves some visitors of its own before it listens, so that the first to come wait less.',
+  ),
   presenceListed: setting(
     'PRESENCE_LISTED',
     100,

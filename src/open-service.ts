@@ -1,5 +1,5 @@
 import { RedisStore } from 'connect-redis';
-import type { Router } from 'express';
+import type { Express, Router } from 'express';
 import { createRouter } from './app.ts';
 import { MAIN_SITE, type SiteName } from './chat/sites.ts';
 import type { Config } from './config.ts';
@@ -34,6 +34,7 @@ import { type OpenMetrics, openMetrics } from './metrics/open-metrics.ts';
 import type { Samples } from './metrics/samples.ts';
 import type { ReadMetrics } from './metrics/tell-metrics.ts';
 import { type OpenShard, openShard } from './open-shard.ts';
+import { rehearse } from './rehearsal/rehearse.ts';
 import { Webhooks } from './webhooks/webhooks.ts';
 
 /** A service that runs, without a server of its own. */
@@ -52,6 +53,11 @@ export interface OpenService {
    * 1970. Refusals: `unavailable`, `unsure`.
    */
   revoke(site: SiteName, userId: string, atS?: number): Promise<void>;
+  /**
+   * Warms this process up, before it listens: by the application that it serves, once that has been given another router. With a host
+   * application's own log-in there is nothing to do it with. Never rejects.
+   */
+  rehearse(app: Express, use: (router: Router) => void): Promise<void>;
   /** Ends all readers, with `bye`. */
   endReaders(): void;
   /** Stops the tails and leaves Redis (and stops it, if it is our own). */
@@ -230,6 +236,9 @@ async function compose(
       metricsUrl: metrics?.url,
       readOwnMetrics: metrics?.samples,
       revoke: async (site, userId, atS) => void (await revokeUser(service, site, userId, atS)),
+      rehearse: async (app, use) => {
+        if (!host) await rehearse({ service, shard: shardOf(MAIN_SITE), config, commands }, app, use);
+      },
       endReaders: () => {
         for (const { delivery } of shards) delivery.endEveryone('shutting_down', config.byeSpreadMs);
         probes.endAll();

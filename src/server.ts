@@ -2,9 +2,8 @@ import { readFileSync, unwatchFile, watchFile } from 'node:fs';
 import { createServer, type IncomingMessage } from 'node:http';
 import type { Server as TlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
-import express from 'express';
 import type { Config } from './config.ts';
-import { createAppServer } from './http/app-server.ts';
+import { createApp, createAppServer } from './http/app-server.ts';
 import { asksForWebSocket, ignoreUpgrade } from './http/ignore-upgrades.ts';
 import { listen } from './http/listen.ts';
 import { OpenConnections } from './http/open-connections.ts';
@@ -48,10 +47,15 @@ export async function startServer(
   const service = await openService(config, log, { signal, readAllMetrics, connections });
   let stopListening = async () => {};
   try {
-    const app = express();
-    app.disable('x-powered-by').disable('etag');
-    if (config.trustProxy !== undefined) app.set('trust proxy', config.trustProxy);
-    app.use(config.basePath || '/', service.router);
+    const app = createApp(config);
+    let { router } = service;
+    app.use(config.basePath || '/', (req, res, next) => router(req, res, next));
+    if (config.rehearsal === 'on') {
+      await service.rehearse(app, (rehearsed) => {
+        router = rehearsed;
+      });
+      router = service.router;
+    }
     const tls =
       config.tlsCert !== undefined && config.tlsKey !== undefined
         ? { cert: config.tlsCert, key: config.tlsKey }

@@ -158,12 +158,13 @@ describe('the layers', () => {
     ['metrics'],
     ['app'],
     ['open-shard'],
+    ['rehearsal'],
     ['open-service'],
     ['server', 'library'],
     ['workers', 'cli'],
     ['main'],
   ];
-  const MAY_USE_CONFIG = ['open-service', 'server', 'library', 'workers', 'cli', 'main'];
+  const MAY_USE_CONFIG = ['rehearsal', 'open-service', 'server', 'library', 'workers', 'cli', 'main'];
   const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' }).filter((name) =>
     name.endsWith('.ts'),
   );

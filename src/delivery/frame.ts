@@ -1,3 +1,12 @@
+/** Those that there are many of say all of it, in this order, so that V8 sees one shape. */
+interface FrameOptions {
+  /** Where a client that has seen this event goes on from; without it the client's own stays. */
+  readonly cursor?: string | undefined;
+  readonly retryMs?: number | undefined;
+  /** It will be there for long. */
+  readonly isKept?: boolean;
+}
+
 /**
  * One event, encoded once: the bytes of its Server-Sent-Events form, within which its JSON stands as a slice. Every reader
  * and every carrier shares them. [spec] WHATWG HTML, 9.2.6 Interpreting an event stream: JSON has no raw line ends, so one
@@ -13,16 +22,7 @@ export class Frame {
   readonly #jsonStart: number;
   readonly #cursorEnd: number;
 
-  /**
-   * `cursor`: where a client that has seen this event goes on from; without it the client's own stays. `isKept`: it will be
-   * there for long.
-   */
-  constructor(
-    kind: string,
-    json: string,
-    options: { cursor?: string; retryMs?: number; isKept?: boolean } = {},
-  ) {
-    const { cursor, retryMs, isKept } = options;
+  constructor(kind: string, json: string, { cursor, retryMs, isKept }: FrameOptions = {}) {
     const id = cursor === undefined ? '' : `id: ${cursor}\n`;
     const event = kind === 'message' ? '' : `event: ${kind}\n`;
     const retry = retryMs === undefined ? '' : `retry: ${retryMs}\n`;

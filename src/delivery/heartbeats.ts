@@ -22,7 +22,7 @@ export class Heartbeats {
     const known = this.#frames.get(n);
     if (known !== undefined) return known;
     if (this.#frames.size === MOST) this.#frames.clear();
-    const frame = new Frame('heartbeat', jsonOf(n), { cursor, isKept: true });
+    const frame = new Frame('heartbeat', jsonOf(n), { cursor, retryMs: undefined, isKept: true });
     this.#frames.set(n, frame);
     return frame;
   }

@@ -16,7 +16,7 @@ export function gapFrame(
   cursor?: string,
 ): Frame {
   const notice: GapNotice = { kind: 'gap', room: roomNameOf(room), after, oldest: oldest ?? null, reason };
-  return new Frame('gap', JSON.stringify(notice), cursor === undefined ? {} : { cursor });
+  return new Frame('gap', JSON.stringify(notice), { cursor });
 }
 
 /**

@@ -73,9 +73,7 @@ export class Pulse {
       lease: this.#options.leaseMs,
     };
     const retryMs = MIN_RECONNECT_MS + jittered(RECONNECT_SPREAD_MS, 0, 1);
-    this.#sink.notice(
-      new Frame('hello', JSON.stringify(hello), cursor === undefined ? { retryMs } : { cursor, retryMs }),
-    );
+    this.#sink.notice(new Frame('hello', JSON.stringify(hello), { cursor, retryMs, isKept: false }));
   }
 
   /** After `start`, once what there was to tell at first has been told: from now on filler, if it is of use, and heartbeats come. */

@@ -229,8 +229,9 @@ export class Window {
   /** An entry of a room in its encoded form. */
   frameOf(room: RoomKey, entry: LoggedEntry): Frame {
     return new Frame(entry.kind, entryJson(roomNameOf(room), entry), {
-      isKept: true,
       cursor: formatCursor(this.#epoch, entry.id),
+      retryMs: undefined,
+      isKept: true,
     });
   }
 

@@ -1,7 +1,8 @@
 import { createServer, IncomingMessage, type Server, type ServerOptions, ServerResponse } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import { Socket } from 'node:net';
-import type { Express } from 'express';
+import express, { type Express } from 'express';
+import { takeLine } from './request-log.ts';
 
 /** How long an idle connection is kept: longer than the idle time-outs usual in proxies, so that it is they who close. */
 export const KEEP_ALIVE_MS = 75_000;
@@ -63,17 +64,50 @@ function showManyOptions(): void {
   for (let i = 0; i < SHOWN_SOCKETS; i++) new Socket({ [`shape${i % SHOWN_SHAPES}`]: true } as object);
 }
 
+/** The same of a response. */
+function completeResponse(
+  res: Unset<'locals' | 'statusMessage'> & Partial<Pick<ServerResponse, 'statusCode'>>,
+): void {
+  res.locals = undefined;
+  res.statusCode = 200;
+  res.statusMessage = undefined;
+  takeLine(res);
+}
+
+/** An application for the service's router, and for nothing else. */
+export function createApp({ trustProxy }: { readonly trustProxy: number | string | undefined }): Express {
+  const app = express();
+  app.disable('x-powered-by').disable('etag');
+  if (trustProxy !== undefined) app.set('trust proxy', trustProxy);
+  return app;
+}
+
+type Births = Pick<ServerOptions, 'IncomingMessage' | 'ServerResponse'>;
+
+/** One for all servers of an application, so that what V8 learned of one's requests it knows of the other's. */
+const births = new WeakMap<Express, Births>();
+
+function birthsOf(app: Express): Births {
+  const known = births.get(app);
+  if (known !== undefined) return known;
+  const request = bornAs(IncomingMessage, app.request, completeRequest);
+  const response = bornAs(ServerResponse, app.response, completeResponse);
+  const made = {
+    ...(request && { IncomingMessage: request }),
+    ...(response && { ServerResponse: response }),
+  };
+  births.set(app, made);
+  return made;
+}
+
 /** The server of an Express application; with a certificate, over TLS. */
 export function createAppServer(app: Express, tls?: { cert: Buffer; key: Buffer }): Server | TlsServer {
   showManyOptions();
-  const request = bornAs(IncomingMessage, app.request, completeRequest);
-  const response = bornAs(ServerResponse, app.response);
   const options: ServerOptions = {
     keepAlive: true,
     keepAliveTimeout: KEEP_ALIVE_MS,
     headersTimeout: KEEP_ALIVE_MS + 5000,
-    ...(request && { IncomingMessage: request }),
-    ...(response && { ServerResponse: response }),
+    ...birthsOf(app),
   };
   return tls ? createTlsServer({ ...options, ...tls }, app) : createServer(options, app);
 }

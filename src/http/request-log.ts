@@ -32,9 +32,10 @@ export function logWhenAnswered(log: Log, req: Request, res: Response & Lined): 
 }
 
 /** Takes a request's line over from its response, for what goes on without it; undefined where none is wanted. */
-export function takeLine(res: Response & Lined): RequestLine | undefined {
-  const line = res[LINE];
-  res[LINE] = undefined;
+export function takeLine(res: object): RequestLine | undefined {
+  const lined: Lined = res;
+  const line = lined[LINE];
+  lined[LINE] = undefined;
   return line;
 }
 

@@ -21,7 +21,7 @@ export const PADDING = Buffer.from(`:${' '.repeat(2046)}\n\n`);
 export function byeFrame({ code, retryMs }: Ending): Frame {
   const bye: ByeNotice =
     retryMs === undefined ? { kind: 'bye', code } : { kind: 'bye', code, retry: retryMs };
-  return new Frame('bye', JSON.stringify(bye), retryMs === undefined ? {} : { retryMs });
+  return new Frame('bye', JSON.stringify(bye), { retryMs });
 }
 
 /** One for all. */
@@ -62,8 +62,8 @@ export class ResponseStreamSink implements LastingSink {
   #onLeft = NOTHING;
   #onEnd = NOTHING;
   #outlet: Outlet | undefined;
-  /** How many bytes its connection had been sent before its head. */
-  #sentBefore = 0;
+  /** What its connection had still to take before its head. */
+  #pendingBefore = 0;
 
   constructor(
     res: Response,
@@ -98,7 +98,7 @@ export class ResponseStreamSink implements LastingSink {
     const res = this.#res as Response;
     // A response that waits for its turn on a pipelined connection has no socket yet.
     const { socket } = res;
-    this.#sentBefore = socket?.bytesWritten ?? 0;
+    this.#pendingBefore = socket?.writableLength ?? 0;
     socket?.cork();
     res.flushHeaders();
     const isChunked = socket !== null && res.req.httpVersion === '1.1';
@@ -115,7 +115,9 @@ export class ResponseStreamSink implements LastingSink {
     const res = this.#res;
     const socket = res?.socket;
     if (!res || !socket || this.#outlet?.out !== socket) return true;
-    const isFilled = socket.bytesWritten - this.#sentBefore > 2 * PADDING.length;
+    // What filled the socket is on its way.
+    const isFilled =
+      socket.writableCorked === 0 || socket.writableLength - this.#pendingBefore > 2 * PADDING.length;
     socket.uncork();
     const isOver = res.writableEnded || res.destroyed;
     const isChunked = this.#outlet.encoding === inChunkedEvents;

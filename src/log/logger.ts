@@ -20,6 +20,11 @@ export function openLog(level: string, facts: object = {}): Log {
   return pino({ level }, out).child(facts);
 }
 
+/** One whose lines go nowhere. */
+export function openLogToNowhere(level: string): Log {
+  return pino({ level }, { write: () => {} }).child({});
+}
+
 /** An error as it may be logged: one of Redis' client carries the command that failed, with names and ids. */
 export function withoutCommand(error: unknown): Error {
   const { message, stack } = error instanceof Error ? error : new Error(String(error));
