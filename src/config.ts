@@ -248,11 +248,11 @@ const SETTINGS = {
     matching(/^(on|off)$/, 'on or off'),
     'Whether streams may be WebSockets as well.',
   ),
-  rehearsal: setting<string>(
-    'REHEARSAL',
+  warmUp: setting<string>(
+    'WARM_UP',
     'on',
     matching(/^(on|off)$/, 'on or off'),
-    'Whether a process serves some visitors of its own before it listens, so that the first to come wait less.',
+    'Whether the service’s own server serves some visitors of its own before it listens, so that the first to come wait less.',
   ),
   presenceListed: setting(
     'PRESENCE_LISTED',

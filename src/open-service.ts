@@ -1,9 +1,10 @@
 import { RedisStore } from 'connect-redis';
-import type { Express, Router } from 'express';
+import type { Router } from 'express';
 import { createRouter } from './app.ts';
 import { MAIN_SITE, type SiteName } from './chat/sites.ts';
 import type { Config } from './config.ts';
 import { newCounts } from './delivery/counts.ts';
+import type { CreateServer } from './http/app-server.ts';
 import type { Authority } from './http/authority.ts';
 import { ProbePlaces } from './http/doctor-places.ts';
 import { HostAuthority, type UserHook } from './http/host-authority.ts';
@@ -34,7 +35,7 @@ import { type OpenMetrics, openMetrics } from './metrics/open-metrics.ts';
 import type { Samples } from './metrics/samples.ts';
 import type { ReadMetrics } from './metrics/tell-metrics.ts';
 import { type OpenShard, openShard } from './open-shard.ts';
-import { rehearse } from './rehearsal/rehearse.ts';
+import { warmUp } from './warm-up/warm-up.ts';
 import { Webhooks } from './webhooks/webhooks.ts';
 
 /** A service that runs, without a server of its own. */
@@ -54,10 +55,10 @@ export interface OpenService {
    */
   revoke(site: SiteName, userId: string, atS?: number): Promise<void>;
   /**
-   * Warms this process up, before it listens: by the application that it serves, once that has been given another router. With a host
-   * application's own log-in there is nothing to do it with. Never rejects.
+   * Warms this process up by servers of the application that will serve, which `use` gives another router for it. For guests and the
+   * service's own sessions, not for a host application's log-in. Resolves in any case, within 2 s or soon after the signal aborts.
    */
-  rehearse(app: Express, use: (router: Router) => void): Promise<void>;
+  warmUp(createServer: CreateServer, use: (router: Router) => void, signal?: AbortSignal): Promise<void>;
   /** Ends all readers, with `bye`. */
   endReaders(): void;
   /** Stops the tails and leaves Redis (and stops it, if it is our own). */
@@ -236,9 +237,8 @@ async function compose(
       metricsUrl: metrics?.url,
       readOwnMetrics: metrics?.samples,
       revoke: async (site, userId, atS) => void (await revokeUser(service, site, userId, atS)),
-      rehearse: async (app, use) => {
-        if (!host) await rehearse({ service, shard: shardOf(MAIN_SITE), config, commands }, app, use);
-      },
+      warmUp: (createServer, use, signal) =>
+        warmUp({ service, shard: shardOf(MAIN_SITE), config, commands }, createServer, use, signal),
       endReaders: () => {
         for (const { delivery } of shards) delivery.endEveryone('shutting_down', config.byeSpreadMs);
         probes.endAll();

@@ -1,9 +1,9 @@
 import { readFileSync, unwatchFile, watchFile } from 'node:fs';
-import { createServer, type IncomingMessage } from 'node:http';
+import { createServer as createPlainServer, type IncomingMessage } from 'node:http';
 import type { Server as TlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { Config } from './config.ts';
-import { createApp, createAppServer } from './http/app-server.ts';
+import { createApp, serverFactory } from './http/app-server.ts';
 import { asksForWebSocket, ignoreUpgrade } from './http/ignore-upgrades.ts';
 import { listen } from './http/listen.ts';
 import { OpenConnections } from './http/open-connections.ts';
@@ -50,17 +50,23 @@ export async function startServer(
     const app = createApp(config);
     let { router } = service;
     app.use(config.basePath || '/', (req, res, next) => router(req, res, next));
-    if (config.rehearsal === 'on') {
-      await service.rehearse(app, (rehearsed) => {
-        router = rehearsed;
-      });
+    const createServer = serverFactory(app);
+    if (config.warmUp === 'on') {
+      await service.warmUp(
+        createServer,
+        (other) => {
+          router = other;
+        },
+        signal,
+      );
+      signal?.throwIfAborted();
       router = service.router;
     }
     const tls =
       config.tlsCert !== undefined && config.tlsKey !== undefined
         ? { cert: config.tlsCert, key: config.tlsKey }
         : undefined;
-    const server = createAppServer(app, tls && certificate(tls));
+    const server = createServer(tls && certificate(tls));
     connections.attend(server);
     server.on('upgrade', (req, socket, head) => {
       if (asksForWebSocket(req)) service.upgrade(req, socket, head);
@@ -140,7 +146,7 @@ export interface Redirect {
 /** A plain server that sends everybody to the one with TLS. Throws a StartError. */
 export async function redirectTo(port: number, config: Config): Promise<Redirect> {
   const { httpRedirectPort, host } = config;
-  const server = createServer((req, res) => {
+  const server = createPlainServer((req, res) => {
     const location = overTls(req, port, config);
     if (location === undefined) res.writeHead(400).end();
     else res.writeHead(308, { Location: location }).end();

@@ -182,12 +182,15 @@ test('the options of connections have one shape, so that V8 finds in each what i
   }
   await serve(express(), new OpenConnections(), async (port) => {
     stream.Duplex = Object.assign(Watched, { prototype: Duplex.prototype }) as unknown as typeof Duplex;
-    // Of the first ones V8 keeps no account yet.
-    for (let i = 0; i < 40; i++) {
-      const client = connect(port, '127.0.0.1').end('GET / HTTP/1.0\r\n\r\n').resume();
-      await once(client, 'close');
+    try {
+      // Of the first ones V8 keeps no account yet.
+      for (let i = 0; i < 40; i++) {
+        const client = connect(port, '127.0.0.1').end('GET / HTTP/1.0\r\n\r\n').resume();
+        await once(client, 'close');
+      }
+    } finally {
+      stream.Duplex = Duplex;
     }
-    stream.Duplex = Duplex;
   });
   expect(options).toHaveLength(40);
   const last = options.at(-1) as object;

@@ -158,13 +158,13 @@ describe('the layers', () => {
     ['metrics'],
     ['app'],
     ['open-shard'],
-    ['rehearsal'],
+    ['warm-up'],
     ['open-service'],
     ['server', 'library'],
     ['workers', 'cli'],
     ['main'],
   ];
-  const MAY_USE_CONFIG = ['rehearsal', 'open-service', 'server', 'library', 'workers', 'cli', 'main'];
+  const MAY_USE_CONFIG = ['warm-up', 'open-service', 'server', 'library', 'workers', 'cli', 'main'];
   const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' }).filter((name) =>
     name.endsWith('.ts'),
   );

@@ -65,12 +65,16 @@ test('filler follows a small beginning, and none a beginning that is larger than
   const person = await Person.logIn(service.url);
   const { cursor } = await person.history();
   const first = await person.post('x'.repeat(1500));
-  for (let n = 0; n < 30; n++) await person.post('y'.repeat(1500));
-  const hands = Array.from({ length: 4 }, () => new Hand());
-  const [fresh, resumed, far, late] = hands as [Hand, Hand, Hand, Hand];
+  for (let n = 0; n < 27; n++) await person.post('y'.repeat(1500));
+  const third = await person.post('z'.repeat(1500));
+  for (let n = 0; n < 3; n++) await person.post('y'.repeat(1500));
+  const hands = Array.from({ length: 5 }, () => new Hand());
+  const [fresh, resumed, far, near, late] = hands as [Hand, Hand, Hand, Hand, Hand];
+  const at = (id: string) => `${STREAM}&after=${cursor.split('.')[0]}.${id}`;
   fresh.ask(person, STREAM);
   resumed.ask(person, `${STREAM}&after=${cursor}`);
-  far.ask(person, `${STREAM}&after=${cursor.split('.')[0]}.${first}`);
+  far.ask(person, at(first));
+  near.ask(person, at(third));
   // What was answered on its connection before doesn't count.
   late.ask(person, '/api/rooms/lobby/messages');
   await late.until('"cursor"');
@@ -78,8 +82,8 @@ test('filler follows a small beginning, and none a beginning that is larger than
   await Promise.all(hands.map((hand) => hand.until('"kind":"heartbeat","n":1')));
   for (const { heard } of [fresh, late]) expect(heard).toMatch(FILLER);
   expect(resumed.heard).toContain('x'.repeat(1500));
-  // Larger than what a socket takes before it says that it is full.
-  for (const { heard } of [resumed, far]) expect(heard).not.toMatch(FILLER);
+  // Some larger than what a socket takes before it says that it is full, one smaller.
+  for (const { heard } of [resumed, far, near]) expect(heard).not.toMatch(FILLER);
 });
 
 test('a stream goes on as one whole chunked answer, and after its bye the connection serves the next request', async () => {

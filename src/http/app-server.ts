@@ -1,8 +1,9 @@
 import { createServer, IncomingMessage, type Server, type ServerOptions, ServerResponse } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import { Socket } from 'node:net';
+import { versions } from 'node:process';
 import express, { type Express } from 'express';
-import { takeLine } from './request-log.ts';
+import { oweNoLine } from './request-log.ts';
 
 /** How long an idle connection is kept: longer than the idle time-outs usual in proxies, so that it is they who close. */
 export const KEEP_ALIVE_MS = 75_000;
@@ -50,6 +51,8 @@ function completeRequest(
   req.route = undefined;
 }
 
+const MAJOR = Number.parseInt(versions.node, 10);
+const FIRST_WITHOUT_V8_13303 = 21;
 /** The first ones teach V8 nothing: it keeps no account of a function that was called a few times only. */
 const SHOWN_SOCKETS = 100;
 /** More than V8 tells apart at one place in the code. */
@@ -71,7 +74,7 @@ function completeResponse(
   res.locals = undefined;
   res.statusCode = 200;
   res.statusMessage = undefined;
-  takeLine(res);
+  oweNoLine(res);
 }
 
 /** An application for the service's router, and for nothing else. */
@@ -82,32 +85,25 @@ export function createApp({ trustProxy }: { readonly trustProxy: number | string
   return app;
 }
 
-type Births = Pick<ServerOptions, 'IncomingMessage' | 'ServerResponse'>;
+/** Makes servers; with a certificate, over TLS. */
+export type CreateServer = (tls?: { cert: Buffer; key: Buffer }) => Server | TlsServer;
 
-/** One for all servers of an application, so that what V8 learned of one's requests it knows of the other's. */
-const births = new WeakMap<Express, Births>();
-
-function birthsOf(app: Express): Births {
-  const known = births.get(app);
-  if (known !== undefined) return known;
+/** For servers of an Express application, whose requests and responses are all alike: what V8 learns of one's it knows of the other's. */
+export function serverFactory(app: Express): CreateServer {
   const request = bornAs(IncomingMessage, app.request, completeRequest);
   const response = bornAs(ServerResponse, app.response, completeResponse);
-  const made = {
-    ...(request && { IncomingMessage: request }),
-    ...(response && { ServerResponse: response }),
-  };
-  births.set(app, made);
-  return made;
-}
-
-/** The server of an Express application; with a certificate, over TLS. */
-export function createAppServer(app: Express, tls?: { cert: Buffer; key: Buffer }): Server | TlsServer {
-  showManyOptions();
   const options: ServerOptions = {
     keepAlive: true,
     keepAliveTimeout: KEEP_ALIVE_MS,
     headersTimeout: KEEP_ALIVE_MS + 5000,
-    ...birthsOf(app),
+    ...(request && { IncomingMessage: request }),
+    ...(response && { ServerResponse: response }),
   };
-  return tls ? createTlsServer({ ...options, ...tls }, app) : createServer(options, app);
+  if (MAJOR < FIRST_WITHOUT_V8_13303) showManyOptions();
+  return (tls) => (tls ? createTlsServer({ ...options, ...tls }, app) : createServer(options, app));
+}
+
+/** The one server of an Express application; with a certificate, over TLS. */
+export function createAppServer(app: Express, ...tls: Parameters<CreateServer>): ReturnType<CreateServer> {
+  return serverFactory(app)(...tls);
 }

@@ -31,11 +31,15 @@ export function logWhenAnswered(log: Log, req: Request, res: Response & Lined): 
   res.once('close', () => takeLine(res)?.write(res.headersSent ? res.statusCode : undefined));
 }
 
+/** Of a response that has just been born. */
+export function oweNoLine(res: object): void {
+  (res as Lined)[LINE] = undefined;
+}
+
 /** Takes a request's line over from its response, for what goes on without it; undefined where none is wanted. */
-export function takeLine(res: object): RequestLine | undefined {
-  const lined: Lined = res;
-  const line = lined[LINE];
-  lined[LINE] = undefined;
+export function takeLine(res: Response & Lined): RequestLine | undefined {
+  const line = res[LINE];
+  res[LINE] = undefined;
   return line;
 }
 

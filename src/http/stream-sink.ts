@@ -62,8 +62,6 @@ export class ResponseStreamSink implements LastingSink {
   #onLeft = NOTHING;
   #onEnd = NOTHING;
   #outlet: Outlet | undefined;
-  /** What its connection had still to take before its head. */
-  #pendingBefore = 0;
 
   constructor(
     res: Response,
@@ -98,7 +96,6 @@ export class ResponseStreamSink implements LastingSink {
     const res = this.#res as Response;
     // A response that waits for its turn on a pipelined connection has no socket yet.
     const { socket } = res;
-    this.#pendingBefore = socket?.writableLength ?? 0;
     socket?.cork();
     res.flushHeaders();
     const isChunked = socket !== null && res.req.httpVersion === '1.1';
@@ -116,8 +113,7 @@ export class ResponseStreamSink implements LastingSink {
     const socket = res?.socket;
     if (!res || !socket || this.#outlet?.out !== socket) return true;
     // What filled the socket is on its way.
-    const isFilled =
-      socket.writableCorked === 0 || socket.writableLength - this.#pendingBefore > 2 * PADDING.length;
+    const isFilled = socket.writableCorked === 0 || socket.writableLength > 2 * PADDING.length;
     socket.uncork();
     const isOver = res.writableEnded || res.destroyed;
     const isChunked = this.#outlet.encoding === inChunkedEvents;

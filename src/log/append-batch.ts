@@ -9,6 +9,10 @@ const SENT_LIFE_MS = 24 * 60 * 60 * 1000;
 /** Redis does nothing else meanwhile: some 2 ms. */
 const ENTRIES_A_CALL = 64;
 
+/** What a writer is handed for all entries together, and for each: the number of its keys, and its arguments. */
+export const ARGS_BEFORE = 5;
+export const ARGS_AN_ENTRY = 7;
+
 /** What the script takes for one entry. */
 export interface ScriptEntry {
   readonly keys: readonly string[];

@@ -20,7 +20,7 @@ export class ServiceProcess {
         LOG_LEVEL: 'silent',
         POST_BURST: '100000',
         BYE_SPREAD_MS: '200',
-        REHEARSAL: 'off',
+        WARM_UP: 'off',
         ...env,
       },
       stdio: ['ignore', 'pipe', 'pipe'],

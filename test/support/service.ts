@@ -17,7 +17,7 @@ export function testConfig(redis: Pick<TestRedis, 'path'>, overrides: Partial<Co
     drainMs: 1000,
     byeSpreadMs: 100,
     postBurst: 100_000,
-    rehearsal: 'off',
+    warmUp: 'off',
     ...overrides,
   };
 }

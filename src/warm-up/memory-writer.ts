@@ -1,11 +1,8 @@
 import { type StreamId, streamId, ZERO_ID } from '../chat/ids.ts';
+import { ARGS_AN_ENTRY, ARGS_BEFORE } from '../log/append-batch.ts';
 import { type JournalEntry, journalEntry } from '../log/journal.ts';
 import type { Writer, Written } from '../log/replicated.ts';
 import type { Script } from '../log/script.ts';
-
-/** Of what `AppendBatch` hands to a writer: what is for all entries, and what is for each. */
-const ARGS_BEFORE = 5;
-const ARGS_AN_ENTRY = 7;
 
 /** In place of Redis, for the posts of one room: answers as the script does that appends, and tells the entries as a tail does. */
 export class MemoryWriter implements Writer {

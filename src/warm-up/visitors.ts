@@ -2,15 +2,15 @@ import { randomUUID } from 'node:crypto';
 import { LOBBY } from '../chat/rooms.ts';
 import { Visitor } from './visitor.ts';
 
-/** In each half of a play; … */
+/** In each half of a round; … */
 const MESSAGES = 20;
-/** … together more than a socket takes at once. */
-const CHARACTERS = 600;
-/** So many stay from the first play to the end. */
+/** … together more than a socket takes at once: 16 KB in Node.js 20, 64 KB since 22. */
+const CHARACTERS = 1700;
+/** So many stay from the first round to the end. */
 const STAYING = 10;
 
 /** What clients of several kinds send: V8 tells requests apart by the names of their headers, and their order. */
-const MANNERS = [
+const CLIENT_HEADERS = [
   'Accept: text/event-stream\r\nCache-Control: no-cache',
   'User-Agent: a\r\nAccept: text/event-stream\r\nAccept-Language: en\r\nAccept-Encoding: gzip\r\nSec-Fetch-Site: same-origin',
   'sec-ch-ua: "a"\r\nUser-Agent: a\r\nAccept: */*\r\nSec-Fetch-Site: same-origin\r\nAccept-Encoding: gzip\r\nAccept-Language: en',
@@ -18,8 +18,8 @@ const MANNERS = [
   'Accept: text/event-stream\r\nX-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: https\r\nVia: 1.1 a',
 ] as const;
 
-/** Where a troupe plays, and what each of its requests carries. */
-interface Stage {
+/** Where they go, and what each of their requests carries. */
+interface Target {
   readonly port: number;
   readonly basePath: string;
   readonly header: string;
@@ -33,16 +33,16 @@ interface StreamOptions {
 }
 
 /** Readers and posters of the lobby, each with a cookie, who do what clients do. */
-export class Troupe {
-  readonly #stage: Stage;
+export class Visitors {
+  readonly #target: Target;
   readonly #readers: readonly string[];
   readonly #posters: readonly string[];
   readonly #visitors: Visitor[] = [];
   readonly #staying: Visitor[] = [];
   #said = 0;
 
-  constructor(stage: Stage, readers: readonly string[], posters: readonly string[]) {
-    this.#stage = stage;
+  constructor(target: Target, readers: readonly string[], posters: readonly string[]) {
+    this.#target = target;
     this.#readers = readers;
     this.#posters = posters;
   }
@@ -56,11 +56,10 @@ export class Troupe {
   }
 
   /** All come, are told, leave, miss something, come back, and leave. Rejects if any of it isn't answered as it should be. */
-  async play(): Promise<void> {
+  async round(): Promise<void> {
     const cursors = await Promise.all(this.#readers.map((cookie, i) => this.#read(cookie, i)));
     const told = this.#visitors.map((visitor) => visitor.hear(this.#wordOf(this.#said + MESSAGES)));
-    await this.#post();
-    await Promise.all(told);
+    await Promise.all([this.#post(), ...told]);
     this.#leave(this.#visitors);
     await this.#post();
     this.#leave(this.#visitors);
@@ -89,7 +88,7 @@ export class Troupe {
     const isInQuery = after !== undefined && i % 2 === 0;
     const query = isInQuery ? `rooms=${LOBBY}&after=${after}` : `rooms=${LOBBY}`;
     const headers = after === undefined || isInQuery ? [] : [`Last-Event-ID: ${after}`];
-    const request = this.#request('GET', `stream?${query}`, cookie, [this.#mannerOf(i), ...headers]);
+    const request = this.#request('GET', `stream?${query}`, cookie, [this.#clientHeaders(i), ...headers]);
     const beginning = await visitor.ask(request, word);
     return /^id: (\S+)$/m.exec(beginning)?.[1];
   }
@@ -102,7 +101,7 @@ export class Troupe {
         const text = this.#wordOf(++this.#said).padStart(CHARACTERS, i === 0 ? '…' : '-');
         const body = JSON.stringify(i % 2 === 0 ? { text, clientId: randomUUID() } : { text });
         const headers = [
-          this.#mannerOf(i),
+          this.#clientHeaders(i),
           'Content-Type: application/json',
           `Content-Length: ${Buffer.byteLength(body)}`,
         ];
@@ -117,18 +116,18 @@ export class Troupe {
     return `word ${number}.`;
   }
 
-  #mannerOf(i: number): string {
-    return MANNERS[i % MANNERS.length] as string;
+  #clientHeaders(i: number): string {
+    return CLIENT_HEADERS[i % CLIENT_HEADERS.length] as string;
   }
 
   #visit(among: Visitor[]): Visitor {
-    const visitor = new Visitor(this.#stage.port);
+    const visitor = new Visitor(this.#target.port);
     among.push(visitor);
     return visitor;
   }
 
   #request(method: string, path: string, cookie: string, headers: readonly string[]): string {
-    const { basePath, header } = this.#stage;
+    const { basePath, header } = this.#target;
     const lines = [
       `${method} ${basePath}/api/${path} HTTP/1.1`,
       'Host: 127.0.0.1',

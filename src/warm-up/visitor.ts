@@ -7,6 +7,9 @@ interface Waiting {
   reject(error: Error): void;
 }
 
+/** [spec] RFC 9112, 4: the status of an answer that isn't as it should be. */
+const REFUSED = /^HTTP\/1\.1 (?!2)\d\d\d .*$/m;
+
 /** One connection to a port of this machine. */
 export class Visitor {
   readonly #socket: Socket;
@@ -21,28 +24,36 @@ export class Visitor {
     });
     // What is wrong is told by `close`.
     this.#socket.on('error', () => {});
-    this.#socket.on('close', () => this.#waiting?.reject(new Error(`no “${this.#waiting.word}” came`)));
+    this.#socket.on('close', () => this.#fail('the connection was ended'));
   }
 
-  /** Sends a request, and waits for a word of its answer. Rejects if the connection ends before it. */
+  /** Sends a request, and waits for a word of its answer. Rejects if it is refused, or the connection ends before it. */
   ask(request: string, word: string): Promise<string> {
     this.#heard = '';
     this.#socket.write(request);
     return this.hear(word);
   }
 
-  /** Waits for a word, one at a time; answers all that came since it last asked. Rejects if the connection ends before it. */
+  /** Waits for a word, one at a time; answers all that came since it last asked. Rejects as `ask` does. */
   hear(word: string): Promise<string> {
     return new Promise((resolve, reject) => {
       this.#waiting = { word, resolve, reject };
-      if (this.#socket.destroyed) reject(new Error(`no “${word}” can come`));
-      this.#look();
+      if (this.#socket.destroyed) this.#fail('the connection was ended');
+      else this.#look();
     });
   }
 
   #look(): void {
-    if (this.#waiting === undefined || !this.#heard.includes(this.#waiting.word)) return;
+    if (this.#waiting === undefined) return;
+    const [refused] = REFUSED.exec(this.#heard) ?? [];
+    if (refused !== undefined) return this.#fail(refused);
+    if (!this.#heard.includes(this.#waiting.word)) return;
     this.#waiting.resolve(this.#heard);
+    this.#waiting = undefined;
+  }
+
+  #fail(why: string): void {
+    this.#waiting?.reject(new Error(`no “${this.#waiting.word}” came: ${why}`));
     this.#waiting = undefined;
   }
 
