@@ -56,7 +56,7 @@ export interface OpenService {
   revoke(site: SiteName, userId: string, atS?: number): Promise<void>;
   /**
    * Warms this process up by servers of the application that will serve, which `use` gives another router for it. For guests and the
-   * service's own sessions, not for a host application's log-in. Resolves in any case, within 2 s or soon after the signal aborts.
+   * service's own sessions, not for a host application's log-in. Resolves in any case, within 5 s or soon after the signal aborts.
    */
   warmUp(createServer: CreateServer, use: (router: Router) => void, signal?: AbortSignal): Promise<void>;
   /** Ends all readers, with `bye`. */

@@ -51,6 +51,16 @@ function completeRequest(
   req.route = undefined;
 }
 
+/** The same of a response. */
+function completeResponse(
+  res: Unset<'locals' | 'statusMessage'> & Partial<Pick<ServerResponse, 'statusCode'>>,
+): void {
+  res.locals = undefined;
+  res.statusCode = 200;
+  res.statusMessage = undefined;
+  oweNoLine(res);
+}
+
 const MAJOR = Number.parseInt(versions.node, 10);
 const FIRST_WITHOUT_V8_13303 = 21;
 /** The first ones teach V8 nothing: it keeps no account of a function that was called a few times only. */
@@ -65,16 +75,6 @@ const SHOWN_SHAPES = 10;
  */
 function showManyOptions(): void {
   for (let i = 0; i < SHOWN_SOCKETS; i++) new Socket({ [`shape${i % SHOWN_SHAPES}`]: true } as object);
-}
-
-/** The same of a response. */
-function completeResponse(
-  res: Unset<'locals' | 'statusMessage'> & Partial<Pick<ServerResponse, 'statusCode'>>,
-): void {
-  res.locals = undefined;
-  res.statusCode = 200;
-  res.statusMessage = undefined;
-  oweNoLine(res);
 }
 
 /** An application for the service's router, and for nothing else. */

@@ -32,7 +32,8 @@ export class MemoryWriter implements Writer {
       answer.push(['appended', id]);
       this.#last = id;
     }
-    setImmediate(() => this.#heard(entries));
+    await new Promise(setImmediate);
+    this.#heard(entries);
     return { answer, isReplicated: true };
   }
 }

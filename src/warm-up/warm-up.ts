@@ -31,7 +31,7 @@ const READERS = 40;
 const POSTERS = 4;
 /** Enough for all that they say, whatever the service's own is. */
 const WINDOW = { windowEntries: 1000, windowBytes: 1_000_000 };
-const MOST_MS = 2000;
+const MOST_MS = 5000;
 /** By this header our own requests are told from those of whoever else finds the port. */
 const PASS = 'x-warm-up';
 
@@ -52,7 +52,7 @@ interface Parts {
  *
  * The sessions, the journal and the readers are in memory, and gone afterwards: nothing is kept in Redis, and nobody hears of it. It is
  * done by servers of the application that will serve, whose requests and responses V8 then knows; `use` gives that another router. One
- * that fails or takes longer than 2 s is logged; one that the signal ends isn't.
+ * that fails or takes longer than 5 s is logged; one that the signal ends isn't.
  */
 export async function warmUp(
   parts: Parts,
@@ -104,6 +104,8 @@ async function serveVisitors(
   const server = createServer();
   connections.attend(server);
   server.on('upgrade', (_req, socket) => socket.destroy());
+  // What is wrong before it listens is told below; one connection that can't be accepted is missed by who waits for it.
+  server.on('error', () => {});
   let visitors: Visitors | undefined;
   try {
     // A worker's would be shared with the others.
