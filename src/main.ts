@@ -98,7 +98,8 @@ async function main(): Promise<void> {
     });
   }
   running = await start(asked.config, log, stop);
-  if (running === undefined) return;
+  // Given up: nothing is left but timers of Redis' client, which go on for 2 s.
+  if (running === undefined) process.exit(0);
   process.stdout.write(`Throughline is at ${running.url}/\n`);
   const close = () => void running.close().then(() => process.exit(0));
   if (stop.aborted) close();

@@ -215,3 +215,23 @@ test('each worker warms up by itself', async () => {
     await service.kill('SIGTERM');
   }
 });
+
+test('a process that is told to stop during it has ended soon', async () => {
+  const monitor = await redis.client.monitor();
+  const service = new ServiceProcess([], {
+    PORT: '0',
+    REDIS_URL: `redis://127.0.0.1:${port}`,
+    WARM_UP: 'on',
+  });
+  // The first of its visitors is asked about.
+  await new Promise<void>((resolve) => {
+    monitor.on('monitor', (_time: string, args: string[]) => {
+      if (args.some((arg) => arg.includes('warm-up-'))) resolve();
+    });
+  });
+  monitor.disconnect();
+  const toldAt = performance.now();
+  expect(await service.kill('SIGTERM')).toBe(0);
+  expect(performance.now() - toldAt).toBeLessThan(1500);
+  expect(service.out).toBe('');
+});
