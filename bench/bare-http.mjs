@@ -9,7 +9,7 @@
 import { createServer } from 'node:http';
 import express from 'express';
 import { Redis } from 'ioredis';
-import { createAppServer } from '../dist/http/app-server.js';
+import { serverFactory } from '../dist/http/app-server.js';
 import { Appender } from '../dist/log/append.js';
 import { Keys } from '../dist/log/keys.js';
 import { BareSessions, chunkOf, hello, prove, STREAM_HEAD } from './bare-sessions.mjs';
@@ -198,7 +198,7 @@ function expressServer() {
     express.json({ inflate: false }),
     (req, res) => answer(req, res, req.body),
   );
-  return createAppServer(app);
+  return serverFactory(app)();
 }
 
 const server = EXPRESS ? expressServer() : bareServer();

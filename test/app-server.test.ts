@@ -6,7 +6,7 @@ import { setFlagsFromString } from 'node:v8';
 import express from 'express';
 import { pino } from 'pino';
 import { expect, test, vi } from 'vitest';
-import { bornAs, createAppServer } from '../src/http/app-server.ts';
+import { bornAs, serverFactory } from '../src/http/app-server.ts';
 import { OpenConnections } from '../src/http/open-connections.ts';
 import { logRequests } from '../src/http/request-log.ts';
 
@@ -38,9 +38,9 @@ const isFast = native<boolean>('%HasFastProperties(a)');
 async function serve(
   app: express.Express,
   connections: OpenConnections,
-  use: (port: number, server: ReturnType<typeof createAppServer>) => Promise<unknown>,
+  use: (port: number, server: ReturnType<ReturnType<typeof serverFactory>>) => Promise<unknown>,
 ): Promise<void> {
-  const server = createAppServer(app);
+  const server = serverFactory(app)();
   connections.attend(server);
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');

@@ -66,7 +66,7 @@ test('filler follows a small beginning, and none a beginning that is larger than
   const { cursor } = await person.history();
   const first = await person.post('x'.repeat(1500));
   for (let n = 0; n < 27; n++) await person.post('y'.repeat(1500));
-  const third = await person.post('z'.repeat(1500));
+  const lastButThree = await person.post('z'.repeat(1500));
   for (let n = 0; n < 3; n++) await person.post('y'.repeat(1500));
   const hands = Array.from({ length: 5 }, () => new Hand());
   const [fresh, resumed, far, near, late] = hands as [Hand, Hand, Hand, Hand, Hand];
@@ -74,7 +74,7 @@ test('filler follows a small beginning, and none a beginning that is larger than
   fresh.ask(person, STREAM);
   resumed.ask(person, `${STREAM}&after=${cursor}`);
   far.ask(person, at(first));
-  near.ask(person, at(third));
+  near.ask(person, at(lastButThree));
   // What was answered on its connection before doesn't count.
   late.ask(person, '/api/rooms/lobby/messages');
   await late.until('"cursor"');

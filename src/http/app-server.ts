@@ -102,8 +102,3 @@ export function serverFactory(app: Express): CreateServer {
   if (MAJOR < FIRST_WITHOUT_V8_13303) showManyOptions();
   return (tls) => (tls ? createTlsServer({ ...options, ...tls }, app) : createServer(options, app));
 }
-
-/** The one server of an Express application; with a certificate, over TLS. */
-export function createAppServer(app: Express, ...tls: Parameters<CreateServer>): ReturnType<CreateServer> {
-  return serverFactory(app)(...tls);
-}
